@@ -1,0 +1,1 @@
+"""DeepDIVA: reproducible deep learning, every experiment logged, seeded, versioned and repeatable."""

@@ -1,0 +1,149 @@
+"""The contract between a task and the loop: what a task gives, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    from deepdiva.data.footprint import Footprint
+
+
+class Samples(Protocol):
+    """A split: any map-style data set, `len(samples)` and `samples[i]`.
+
+    Two optional additions: `ids`, a sequence with the name of every sample (its place otherwise), and
+    `batch(indices)`, which gives a whole collated batch at once and makes loading from memory fast.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """What `Task.load_data` gives.
+
+    Args:
+        train: The samples that are learned from.
+        val: The samples that decide which epoch is best.
+        test: The samples that are read once, at the very end; None where there are none.
+        footprints: Proof of what was read, one for each place, kept in the run folder (`data/`).
+        supplies: Arguments that the data decide (`num_classes`, `in_channels`, …): given to the model where its
+            signature has them, and written to the run's configuration.
+        classes: Class names in the order of their indices; empty where the task has none.
+        statistics: Numbers that preprocessing used (mean, std, …), kept in the run folder and the checkpoint.
+        membership: For each split, the names of its samples, where the split was made and not found.
+    """
+
+    train: Samples
+    val: Samples
+    test: Samples | None = None
+    footprints: Sequence[Footprint] = ()
+    supplies: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    membership: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What one batch gave.
+
+    Args:
+        loss: Mean loss of the batch, shape (); the loop calls `backward` on it in training.
+        size: Number of samples the mean was taken over; epochs are pooled with it.
+        outputs: For each name one tensor or list with an entry for every sample, detached. Kept whole over a
+            validation or test pass, dropped in training.
+        measures: Further means over the batch, each of shape (), detached: logged for every step, pooled by epoch.
+    """
+
+    loss: Tensor
+    size: int
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished pass over a split, as `metrics`, `predictions` and `figures` get it.
+
+    Args:
+        split: `val` or `test`.
+        epoch: Number of epochs trained before this pass.
+        loss: Loss pooled over all samples.
+        outputs: `StepOutput.outputs` of all batches, concatenated, on the CPU.
+        samples: The split itself.
+        data: All that `load_data` gave.
+        ids: One name for every sample, in the order of `outputs`.
+        device: The device that the model is on, for figures that ask the model something more.
+    """
+
+    split: str
+    epoch: int
+    loss: float
+    outputs: Mapping[str, Any]
+    samples: Samples
+    data: DataSplits
+    ids: Sequence[str]
+    device: Any = "cpu"
+
+
+@dataclass(frozen=True)
+class Score:
+    """The number that decides which epoch is best, such as `Score("accuracy")` or `Score("loss", "min")`."""
+
+    metric: str
+    mode: str = "max"
+
+    def better(self, value: float, best: float | None) -> bool:
+        """Whether `value` beats `best`; the first value always does, NaN never."""
+        if value != value:
+            return False
+        return best is None or (value > best if self.mode == "max" else value < best)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of problem: its fields are its settings, its methods are all the loop needs.
+
+    Subclass it as a frozen dataclass. Every field appears, with no other edit, as an option on the command line, in
+    the YAML files, in `--help` (the text comes from the `Args` section of the docstring) and in the run's record.
+    `step` and `load_data` are required; the rest has defaults. Import torch inside the methods or at the top of the
+    file, as you like: the tasks that come with DeepDIVA import it inside, so that `--help` is quick.
+    """
+
+    preset: ClassVar[Mapping[str, Any]] = {}
+    """Settings that suit the task (`{"epochs": 12, "model": "cnn"}`): above the defaults, below files and options."""
+
+    score: ClassVar[Score] = Score("loss", "min")
+    """What decides the best epoch: `loss` or a name that `metrics` gives, on the validation split."""
+
+    def load_data(self, source: str | None) -> DataSplits:
+        """The splits from `source`, the value of `--data`; raises `UserError` for data that cannot be used."""
+        raise NotImplementedError
+
+    def build_model(self, create: Callable[[], nn.Module]) -> nn.Module:
+        """The network; `create` builds the one that the configuration names, with all its arguments."""
+        return create()
+
+    def step(self, model: nn.Module, batch: Any) -> StepOutput:
+        """The loss and outputs of one batch on the model's device; the same for training and evaluation."""
+        raise NotImplementedError
+
+    def metrics(self, evaluation: Evaluation) -> Mapping[str, float]:
+        """Numbers computed from the pooled outputs of a whole split, without the prefix `val/` or `test/`."""
+        return {}
+
+    def predictions(self, evaluation: Evaluation) -> Mapping[str, Sequence[Any]]:
+        """One column a name, one row a sample, for `predictions/<split>.csv`; the `id` column is put in front."""
+        return {}
+
+    def figures(self, model: nn.Module, evaluation: Evaluation) -> Mapping[str, Image]:
+        """Pictures of this pass, drawn from arrays; they go to `figures/` and TensorBoard."""
+        return {}

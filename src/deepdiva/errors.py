@@ -1,0 +1,60 @@
+"""Errors a user can act on, and the nearest name for a misspelt one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class UserError(Exception):
+    """A mistake the user can mend: shown as one clear message, never as a traceback (exit code 2).
+
+    Args:
+        message: What happened, and where.
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n  hint: {self.hint}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake among several: what is wrong, where it stands (`run.yaml:3`, `--epochs`), what to do."""
+
+    message: str
+    where: str | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        text = self.message if self.where is None else f"{self.where}: {self.message}"
+        return text if self.hint is None else f"{text} ({self.hint})"
+
+
+class UserErrors(UserError):
+    """Several mistakes, all reported at once."""
+
+    def __init__(self, problems: Sequence[Problem], summary: str | None = None) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = summary or ("1 problem" if count == 1 else f"{count} problems")
+        super().__init__("\n".join([f"{head}:", *(f"  - {problem}" for problem in self.problems)]))
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that `name` most likely meant, or None when nothing is near."""
+    folded = {candidate.lower().replace("_", "-"): candidate for candidate in candidates}
+    matches = difflib.get_close_matches(name.lower().replace("_", "-"), folded, n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
+    """A hint such as `did you mean 'epochs'?`, or None when nothing is near."""
+    match = nearest(name, candidates)
+    return None if match is None else f"did you mean '{match}'?"
