@@ -1,0 +1,75 @@
+"""Splits of a data set: which sample goes where, the same on every platform and for every version of numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from deepdiva.errors import UserError
+
+Indices = npt.NDArray[np.int64]
+
+
+def random_order(size: int, *, seed: int) -> Indices:
+    """A permutation of `range(size)` that depends on `size` and `seed` alone.
+
+    Raw 64-bit draws are sorted: numpy promises that these never change, while `Generator.permutation` may.
+    """
+    return np.argsort(_keys(size, seed=seed), kind="stable").astype(np.int64)
+
+
+def counts_of(size: int, fractions: Sequence[float]) -> tuple[int, ...]:
+    """Whole numbers that add up to `size`, as near to `fractions` as can be (largest remainder first).
+
+    Raises:
+        UserError: A fraction lies outside 0 … 1, or they do not add up to 1.
+    """
+    if any(not 0 <= fraction <= 1 for fraction in fractions) or abs(sum(fractions) - 1) > 1e-6:
+        raise UserError(f"fractions {list(fractions)} are not a split", "give numbers from 0 to 1 that add up to 1")
+    # Rounding before the floor keeps 0.7 * 10 at 7 where binary fractions would give 6.999….
+    exact = [round(fraction * size, 6) for fraction in fractions]
+    counts = [int(share) for share in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda place: (counts[place] - exact[place], place))
+    for place in by_remainder[: size - sum(counts)]:
+        counts[place] += 1
+    return tuple(counts)
+
+
+def stratified(
+    labels: Sequence[object] | npt.NDArray[np.generic], counts: Sequence[int], *, seed: int
+) -> list[Indices]:
+    """One sorted array of indices for each of `counts`, with the classes in the same proportion everywhere.
+
+    Every class, in random order, is spread evenly over the line from 0 to 1; all samples are then sorted by their
+    place on it and cut into parts. So the parts have exactly the asked sizes, no class is off by more than one
+    sample from its share where parts and classes are proportional, and a first part of more than half of the
+    samples holds every class, even one of a single sample.
+
+    Args:
+        labels: The class of every sample: numbers or names.
+        counts: The size of every part, together the number of samples; `counts_of` makes them from fractions.
+        seed: Chooses among the possible splits.
+
+    Raises:
+        UserError: `counts` do not add up to the number of samples.
+    """
+    classes = np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1)
+    size = len(classes)
+    if sum(counts) != size or any(count < 0 for count in counts):
+        raise UserError(f"parts of {list(counts)} samples cannot be made of {size} samples")
+    keys = _keys(size, seed=seed)
+    order = np.lexsort((keys, classes))
+    sizes = np.bincount(classes) if size else np.zeros(0, dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    ranks = np.arange(size) - starts[classes[order]]
+    places = np.empty(size)
+    places[order] = (ranks + 0.5) / sizes[classes[order]]
+    line = np.lexsort((keys, places))
+    parts = np.split(line, np.cumsum(counts)[:-1])
+    return [np.sort(part).astype(np.int64) for part in parts]
+
+
+def _keys(size: int, *, seed: int) -> npt.NDArray[np.uint64]:
+    return np.random.PCG64(np.random.SeedSequence(seed)).random_raw(size)
