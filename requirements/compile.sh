@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Re-resolves the pinned, hashed lock files from pyproject.toml (needs uv; run it when a dependency changes).
-set -eu
+# One resolution serves Linux and macOS and every Python from 3.11 on; no index address is written.
+set -euo pipefail
 cd "$(dirname "$0")/.."
-common="--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet"
-# shellcheck disable=SC2086
-uv pip compile pyproject.toml $common --constraint requirements/constraints.txt -o requirements/runtime.txt
-# shellcheck disable=SC2086
-uv pip compile pyproject.toml --group dev $common --constraint requirements/constraints.txt -o requirements/dev.txt
+lock() {
+    uv pip compile pyproject.toml "$@" --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+        --no-header --quiet --constraint requirements/constraints.txt
+}
+lock --group build -o requirements/runtime.txt
+lock --group build --group dev -o requirements/dev.txt
