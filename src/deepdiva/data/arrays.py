@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from deepdiva.data.footprint import Footprint, Recorder
 from deepdiva.data.splits import stratified
 from deepdiva.data.statistics import Moments, moments_of_pixels, pixel_histogram
 from deepdiva.errors import UserError
@@ -19,8 +20,6 @@ from deepdiva.errors import UserError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from deepdiva.data.footprint import Footprint
 
 DIGITS_SIZES = (1200, 200, 397)
 DIGITS_SPLIT_SEED = 0
@@ -177,7 +176,10 @@ def load_digits() -> ArraySplits:
     """
     import torch
 
-    rows = np.loadtxt(gzip.decompress(_digits_file().read_bytes()).decode().splitlines(), delimiter=",", dtype=np.int64)
+    file = _digits_file()
+    recorder = Recorder(file, source="digits")
+    lines = gzip.decompress(recorder.read(file.name)).decode().splitlines()
+    rows = np.loadtxt(lines, delimiter=",", dtype=np.int64)
     levels = (rows[:, :64] * 255 + 8) // 16
     images = torch.from_numpy(levels.astype(np.uint8).reshape(-1, 1, 8, 8))
     whole = Arrays(
@@ -191,6 +193,7 @@ def load_digits() -> ArraySplits:
         test=test,
         classes=tuple(str(digit) for digit in range(10)),
         moments=moments_of_pixels(pixel_histogram(train.inputs.numpy())),
+        footprints=(recorder.finish(),),
         membership={"train": train.ids, "val": val.ids, "test": test.ids},
     )
 

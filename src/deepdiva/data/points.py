@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepdiva.data.arrays import Arrays, ArraySplits
+from deepdiva.data.footprint import of_contents
 from deepdiva.data.splits import counts_of, stratified
 from deepdiva.data.statistics import moments_of_features
 from deepdiva.errors import UserError, did_you_mean
@@ -26,14 +27,15 @@ class _Stream:
 
     def uniform(self, *shape: int) -> Points:
         """Numbers in (0, 1]."""
-        raw = self._bits.random_raw(int(np.prod(shape)))
-        return ((raw >> np.uint64(11)).astype(np.float64).reshape(shape) + 1.0) * 2.0**-53
+        raw: npt.NDArray[np.uint64] = self._bits.random_raw(int(np.prod(shape)))
+        uniform: Points = ((raw >> np.uint64(11)).astype(np.float64).reshape(shape) + 1.0) * 2.0**-53
+        return uniform
 
     def normal(self, *shape: int) -> Points:
         """Numbers of the standard normal distribution (Box and Muller)."""
         radius: Points = np.sqrt(-2.0 * np.log(self.uniform(*shape)))
-        angle: Points = 2.0 * np.pi * self.uniform(*shape)
-        return radius * np.cos(angle)
+        cosine: Points = np.cos(2.0 * np.pi * self.uniform(*shape))
+        return radius * cosine
 
 
 def _moons(stream: _Stream, labels: Labels, classes: int) -> Points:
@@ -93,7 +95,7 @@ def draw(
     shape = _shape(name)
     classes = shape.classes if classes is None else classes
     noise = shape.noise if noise is None else noise
-    _check(name, shape, n=n, noise=noise, classes=classes)
+    _check(name, shape, n=n, noise=noise, seed=seed, classes=classes)
     stream = _Stream(seed, sorted(SHAPES).index(name))
     labels = np.arange(n, dtype=np.int64) % classes
     points = shape.place(stream, labels, classes) + noise * stream.normal(n, 2)
@@ -110,12 +112,14 @@ def generate(
     ids = tuple(f"{name}-{place:05d}" for place in range(n))
     whole = Arrays(torch.from_numpy(points.astype(np.float32)), torch.from_numpy(labels), ids)
     train, val, test = (whole.select(part) for part in stratified(labels, counts_of(n, FRACTIONS), seed=seed))
+    made = {"points": whole.inputs.numpy().astype("<f4").tobytes(), "labels": labels.astype("<i8").tobytes()}
     return ArraySplits(
         train=train,
         val=val,
         test=test,
         classes=tuple(str(label) for label in range(int(labels.max()) + 1)),
         moments=moments_of_features(train.inputs.numpy()),
+        footprints=(of_contents(made, source=name),),
         membership={"train": train.ids, "val": val.ids, "test": test.ids},
     )
 
@@ -128,10 +132,12 @@ def _shape(name: str) -> Shape:
     return SHAPES[name]
 
 
-def _check(name: str, shape: Shape, *, n: int, noise: float, classes: int) -> None:
+def _check(name: str, shape: Shape, *, n: int, noise: float, seed: int, classes: int) -> None:
     if classes < 2 or (shape.most_classes is not None and classes > shape.most_classes):
         limit = "2 or more" if shape.most_classes is None else f"exactly {shape.most_classes}"
         raise UserError(f"{name} cannot have {classes} classes", f"it takes {limit}")
+    if seed < 0:
+        raise UserError(f"seed {seed} is negative", "give a whole number of 0 or more")
     if n < 5 * classes:
         raise UserError(
             f"{n} points are too few for {classes} classes in three splits", f"ask for {5 * classes} or more"

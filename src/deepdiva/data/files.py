@@ -1,0 +1,276 @@
+"""Files of a data set as they lie on disk: found, read and hashed, with every trouble on the way named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from deepdiva.errors import Problem
+
+IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".hg", ".svn"})
+"""What file browsers and version control write by themselves: not part of a data set."""
+
+BLOCK = 1 << 20
+CHUNK_FILES = 256
+CHUNK_BYTES = 16 << 20
+MOST_THREADS = 8
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+Stamp: TypeAlias = tuple[int, int, int, int]
+"""Size, time of the last writing, time of the last change, inode: what a file system tells without reading a file.
+
+No program can set the time of the last change back. Times are in nanoseconds. A plain tuple, because sets of
+100,000 files are common and a named one takes five times as long to make.
+"""
+
+Hashed: TypeAlias = tuple[str, Stamp]
+"""SHA-256 of a file's content, and its stamp, the same before and after it was read."""
+
+
+class Trouble(NamedTuple):
+    """A file, folder or link that cannot be read, and why not."""
+
+    name: str
+    message: str
+
+    @property
+    def problem(self) -> Problem:
+        """The same as a line for people."""
+        return Problem(self.message, printable(self.name))
+
+
+@dataclass(frozen=True)
+class Scan:
+    """All that lies below a folder, or one file.
+
+    Args:
+        root: The folder, or the folder that the file is in.
+        files: Stamp of every file, by its name relative to `root` with `/` between the parts. Bytes of a name that
+            are not UTF-8 stand as surrogates, as everywhere in Python.
+        folders: Names of all folders.
+        troubles: What cannot be read.
+    """
+
+    root: Path
+    files: dict[str, Stamp]
+    folders: tuple[str, ...]
+    troubles: tuple[Trouble, ...]
+
+
+class UnstableFileError(OSError):
+    """A file changed while it was read, so that its content is not known."""
+
+
+def scan(path: Path) -> Scan:
+    """Everything below `path`; links are followed, since what they lead to is what will be read.
+
+    Raises:
+        OSError: `path` itself cannot be read.
+    """
+    status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a file or folder")
+        return Scan(path.parent, {path.name: _stamp(status)}, (), ())
+    files: dict[str, Stamp] = {}
+    folders: list[str] = []
+    troubles: list[Trouble] = []
+    waiting: list[tuple[str, str, tuple[tuple[int, int], ...]]] = [("", os.fspath(path), (_identity(status),))]
+    while waiting:
+        prefix, folder, above = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listed = [entry for entry in entries if entry.name not in IGNORED]
+        except OSError as error:
+            troubles.append(Trouble(prefix or folder, f"cannot be listed: {reason(error)}"))
+            continue
+        for entry in listed:
+            name = prefix + entry.name
+            try:
+                status = entry.stat()
+                if stat.S_ISREG(status.st_mode):
+                    files[name] = _stamp(status)
+                elif not stat.S_ISDIR(status.st_mode):
+                    troubles.append(Trouble(name, "is neither a file nor a folder"))
+                elif (identity := _identity(status)) in above:
+                    troubles.append(Trouble(name, "is a link to a folder that it lies in"))
+                else:
+                    folders.append(name)
+                    waiting.append((f"{name}/", entry.path, (*above, identity)))
+            except OSError as error:
+                troubles.append(Trouble(name, _missing(entry, error)))
+    return Scan(path, files, tuple(sorted(folders)), tuple(troubles))
+
+
+def hash_file(path: str, expected: Stamp | None = None) -> Hashed:
+    """The SHA-256 of a file, read in blocks.
+
+    Args:
+        path: The file.
+        expected: Its stamp where that is known: saves asking for it a second time.
+
+    Raises:
+        UnstableFileError: The file changed meanwhile.
+        OSError: The file cannot be read.
+    """
+    if expected is not None and expected[0] < BLOCK:
+        return read_file(path, expected)[1]
+    digest = hashlib.sha256()
+    buffer = _buffer()
+    with _opened(path) as handle:
+        before, size = _stamp_of(handle), 0
+        # A file that grows as fast as it is read cannot hold us for ever.
+        while size < before[0] and (count := os.readv(handle, [buffer])):
+            digest.update(buffer[:count])
+            size += count
+        _check_stable(handle, before, size)
+    return digest.hexdigest(), before
+
+
+def read_file(path: str, expected: Stamp | None = None) -> tuple[bytes, Hashed]:
+    """A whole file and its SHA-256, in one pass; arguments and errors as for `hash_file`."""
+    with _opened(path) as handle:
+        before = _stamp_of(handle) if expected is None else expected
+        content = os.read(handle, before[0] + 1)
+        while len(content) < before[0] and (more := os.read(handle, before[0] + 1 - len(content))):
+            content += more
+        _check_stable(handle, before, len(content))
+    return content, (hashlib.sha256(content).hexdigest(), before)
+
+
+def hash_files(
+    root: Path, files: Mapping[str, Stamp], *, threads: int | None = None
+) -> tuple[dict[str, Hashed], list[Trouble]]:
+    """Hashes of many files, on several threads (hashlib and reading let go of the interpreter's lock).
+
+    Args:
+        root: The folder that names are relative to.
+        files: Stamp of every file by name; a file that was touched since then counts as it is now.
+        threads: How many; None takes as many as there are cores, up to 8.
+    """
+    base = os.fspath(root)
+
+    def work(chunk: Sequence[str]) -> tuple[list[tuple[str, Hashed]], list[Trouble]]:
+        done, troubles = [], []
+        for name in chunk:
+            try:
+                done.append((name, _hash_now(f"{base}/{name}", files[name])))
+            except OSError as error:
+                troubles.append(Trouble(name, f"cannot be read: {reason(error)}"))
+        return done, troubles
+
+    hashes: dict[str, Hashed] = {}
+    troubles: list[Trouble] = []
+    for done, missed in in_threads(work, _chunks(files), threads=threads):
+        hashes.update(done)
+        troubles.extend(missed)
+    return hashes, troubles
+
+
+def in_threads(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None
+) -> Iterator[Result]:
+    """`work` of every item, in the order of the items; an interruption drops what has not begun."""
+    count = default_threads() if threads is None else threads
+    if count <= 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(count, thread_name_prefix="deepdiva-data") as pool:
+        yield from pool.map(work, items)
+
+
+def default_threads() -> int:
+    """One thread a core that this process may use, up to 8."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return min(cores, MOST_THREADS)
+
+
+def printable(name: str) -> str:
+    """A name that can be shown on any terminal: line breaks and bytes that are not UTF-8 are escaped."""
+    return repr(name)[1:-1]
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in its own words without the path."""
+    return error.strerror or str(error)
+
+
+def _missing(entry: os.DirEntry[str], error: OSError) -> str:
+    if isinstance(error, FileNotFoundError) and entry.is_symlink():
+        return f"is a link to {printable(str(Path(entry.path).readlink()))}, which does not exist"
+    return f"cannot be read: {reason(error)}"
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _hash_now(path: str, listed: Stamp) -> Hashed:
+    try:
+        return hash_file(path, listed)
+    except UnstableFileError:
+        # Perhaps it changed after it was listed and rests now: only a change during this second reading is trouble.
+        return hash_file(path)
+
+
+_buffers = threading.local()
+
+
+def _buffer() -> memoryview:
+    """A block of memory for this thread: one fresh block a file would cost more than hashing a small file."""
+    view: memoryview | None = getattr(_buffers, "view", None)
+    if view is None:
+        view = _buffers.view = memoryview(bytearray(BLOCK))
+    return view
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    # A pipe would block when it is opened; like this it opens at once and is refused for what it is.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _stamp_of(handle: int) -> Stamp:
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("not a regular file")
+    return _stamp(status)
+
+
+def _check_stable(handle: int, before: Stamp, size: int) -> None:
+    if size != before[0] or _stamp_of(handle) != before:
+        raise UnstableFileError("it changed while it was read")
+
+
+def _chunks(files: Mapping[str, Stamp]) -> Iterator[list[str]]:
+    """Portions large enough that handing them to a thread costs nothing, small enough to keep all threads busy."""
+    chunk: list[str] = []
+    weight = 0
+    for name, stamp in files.items():
+        chunk.append(name)
+        weight += stamp[0]
+        if len(chunk) >= CHUNK_FILES or weight >= CHUNK_BYTES:
+            yield chunk
+            chunk, weight = [], 0
+    if chunk:
+        yield chunk

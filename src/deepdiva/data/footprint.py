@@ -1,0 +1,327 @@
+"""Footprints: the proof of what a data set holds, and what has changed since it was taken."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from deepdiva.data import manifest
+from deepdiva.data.files import Hashed, Trouble, hash_files, printable, read_file, reason, scan
+from deepdiva.errors import Problem, UserError, UserErrors
+
+SCHEMA = 1
+LISTED = 100
+"""Troubles shown in one message; more are counted."""
+
+
+class Entry(NamedTuple):
+    """One file: its size in bytes and the SHA-256 of its content."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a data set holds: every file with its size and content.
+
+    Names are relative, so an exact copy has the same footprint wherever it lies and whatever its times, owners and
+    order on disk are. Empty folders do not count. Links count as what they lead to.
+
+    Args:
+        files: Every file by name, `/` between the parts.
+        kind: `folder`, `file`, or `contents` for data that were made and not read.
+        source: Where it was, as the user wrote it; no part of the digest.
+    """
+
+    files: Mapping[str, Entry]
+    kind: str = "folder"
+    source: str = field(default="", compare=False)
+
+    @cached_property
+    def root(self) -> str:
+        """The digest of the whole: SHA-256 of the top folder's list.
+
+        The list of a folder has for each child, in the order of the bytes of the names, the name, a zero byte, and
+        `file <size> <sha256>` or `folder <digest of its list>` with a line end.
+        """
+        lists: dict[str, list[str]] = {"": []}
+        for name, (size, sha256) in self.files.items():
+            folder, _, base = name.rpartition("/")
+            children = lists.get(folder)
+            if children is None:
+                children = _begin(lists, folder)
+            children.append(f"{base}\0file {size} {sha256}\n")
+        for folder in sorted(lists, key=_depth, reverse=True):
+            digest = _digest(lists.pop(folder))
+            if folder:
+                above, _, base = folder.rpartition("/")
+                lists[above].append(f"{base}\0folder {digest}\n")
+        return digest
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files together."""
+        return sum(entry.size for entry in self.files.values())
+
+    def to_json(self) -> str:
+        """The footprint as text, one file a line, in ASCII whatever the names are."""
+        head = {"schema": SCHEMA, "kind": self.kind, "root": self.root, "source": self.source, "size": self.size}
+        names = sorted(self.files, key=_bytes)
+        rows = ",\n".join(f"[{json.dumps(name)},{self.files[name].size},{_quoted(self.files[name])}]" for name in names)
+        return f'{json.dumps(head)[:-1]}, "files": [\n{rows}\n]}}\n'
+
+    @classmethod
+    def from_json(cls, text: str) -> Footprint:
+        """The footprint that `to_json` wrote.
+
+        Raises:
+            UserError: The text is no footprint, or was altered.
+        """
+        try:
+            content = json.loads(text)
+            files = {name: Entry(size, sha256) for name, size, sha256 in content["files"]}
+            read = cls(files, content["kind"], content["source"])
+            intact = content["schema"] == SCHEMA and content["root"] == read.root
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"this is not a footprint: {error}") from error
+        if not intact:
+            raise UserError("this footprint was altered: its files do not give its root digest")
+        return read
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs between a footprint and a data set; false when nothing does.
+
+    Args:
+        added: New files.
+        removed: Files that are gone.
+        changed: Files with other content.
+        renamed: Old and new names of files that are elsewhere now with the same content (another class, say).
+        unreadable: Files that could not be checked.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    unreadable: tuple[Problem, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed or self.renamed or self.unreadable)
+
+    def problems(self) -> list[Problem]:
+        """Every difference as a line that names the file."""
+        return [
+            *(Problem("has changed", printable(name)) for name in self.changed),
+            *(Problem("is gone", printable(name)) for name in self.removed),
+            *(Problem("is new", printable(name)) for name in self.added),
+            *(Problem(f"is now {printable(new)}", printable(old)) for old, new in self.renamed),
+            *self.unreadable,
+        ]
+
+    def to_error(self, where: str) -> UserErrors:
+        """The error that says how the data set at `where` differs."""
+        return _errors(self.problems(), f"{where} is not what its footprint says")
+
+
+def footprint(path: Path | str, *, deep: bool = False, threads: int | None = None) -> Footprint:
+    """The footprint of a folder, or of one file.
+
+    Args:
+        path: The data set; nothing is written into it.
+        deep: Whether every file is read. Otherwise a file whose size, times and inode are those this machine
+            remembers is not: no program can change a file and leave them all as they were.
+        threads: How many read at the same time; None takes as many as there are cores.
+
+    Raises:
+        UserErrors: Files that cannot be read, all of them.
+        UserError: There is nothing at `path`.
+    """
+    return Recorder(path, deep=deep, threads=threads).finish()
+
+
+def verify(expected: Footprint, path: Path | str, *, deep: bool = False, threads: int | None = None) -> Changes:
+    """How the data set at `path` differs from `expected`; `deep` and `threads` as for `footprint`.
+
+    Raises:
+        UserError: There is nothing at `path`.
+    """
+    recorder = Recorder(path, deep=deep, threads=threads)
+    found = recorder.collect()
+    return compare(expected, found, troubles=recorder.troubles)
+
+
+def compare(expected: Footprint, found: Footprint, *, troubles: Sequence[Trouble] = ()) -> Changes:
+    """How `found` differs from `expected`; what lies in `troubles` is called unreadable, not gone."""
+    blind = {trouble.name for trouble in troubles}
+    removed = {
+        name: entry
+        for name, entry in expected.files.items()
+        if name not in found.files and not (blind and blind.intersection(_path_to(name)))
+    }
+    added = {name: entry for name, entry in found.files.items() if name not in expected.files}
+    changed = [name for name, entry in expected.files.items() if found.files.get(name, entry) != entry]
+    renamed = _renamed(removed, added)
+    return Changes(
+        added=tuple(sorted(added.keys() - {new for _, new in renamed})),
+        removed=tuple(sorted(removed.keys() - {old for old, _ in renamed})),
+        changed=tuple(sorted(changed)),
+        renamed=tuple(renamed),
+        unreadable=tuple(trouble.problem for trouble in troubles),
+    )
+
+
+def of_contents(contents: Mapping[str, bytes | memoryview], *, source: str = "") -> Footprint:
+    """The footprint of data that were made and not read, such as a generated set: one entry for every part."""
+    files = {
+        name: Entry(memoryview(content).nbytes, hashlib.sha256(content).hexdigest())
+        for name, content in contents.items()
+    }
+    return Footprint(files, "contents", source)
+
+
+class Recorder:
+    """Takes a footprint while files are read for another purpose, so that each is read once.
+
+    Args:
+        path: The data set, a folder or one file.
+        deep: Whether `finish` reads the files that nobody asked for even where they seem untouched.
+        threads: How many threads `finish` uses.
+        source: What to call the data set; None takes the path as it is written.
+
+    Raises:
+        UserError: There is nothing at `path`.
+    """
+
+    def __init__(
+        self, path: Path | str, *, deep: bool = False, threads: int | None = None, source: str | None = None
+    ) -> None:
+        self.path = Path(path)
+        self._source = os.fspath(path) if source is None else source
+        self._threads = threads
+        self._began_ns = time.time_ns()
+        try:
+            self._scan = scan(self.path)
+        except OSError as error:
+            raise UserError(f"{printable(self._source)} cannot be read: {reason(error)}") from error
+        self._kind = "file" if self._scan.root != self.path else "folder"
+        self._remembered = {} if deep else manifest.load(self.path)
+        self._hashes: dict[str, Hashed] = {}
+        self.troubles: list[Trouble] = list(self._scan.troubles)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all files, relative to the data set, sorted."""
+        return sorted(self._scan.files)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of all folders below the data set, sorted."""
+        return self._scan.folders
+
+    def read(self, name: str) -> bytes:
+        """The content of a file, noted in the footprint; may be called from several threads.
+
+        Raises:
+            OSError: The file cannot be read, or changed meanwhile.
+        """
+        content, self._hashes[name] = read_file(f"{os.fspath(self._scan.root)}/{name}")
+        return content
+
+    def finish(self) -> Footprint:
+        """The footprint of the whole data set; what nobody has read is hashed, or known to be untouched.
+
+        Raises:
+            UserErrors: Files that cannot be read, all of them.
+        """
+        found = self.collect()
+        if self.troubles:
+            problems = [trouble.problem for trouble in self.troubles]
+            raise _errors(problems, f"{printable(self._source)} cannot be read as a whole")
+        return found
+
+    def collect(self) -> Footprint:
+        """The footprint of all that can be read; the rest is named in `troubles`."""
+        hashes = {
+            name: known
+            for name, stamp in self._scan.files.items()
+            if (known := self._remembered.get(name)) is not None and known[1] == stamp
+        }
+        hashes.update(self._hashes)
+        fresh = {name: stamp for name, stamp in self._scan.files.items() if name not in hashes}
+        hashed, troubles = hash_files(self._scan.root, fresh, threads=self._threads)
+        hashes.update(hashed)
+        self.troubles.extend(troubles)
+        if hashes != self._remembered:
+            manifest.save(self.path, hashes, now_ns=self._began_ns)
+        files = {name: Entry(stamp[0], sha256) for name, (sha256, stamp) in hashes.items()}
+        return Footprint(files, self._kind, self._source)
+
+
+def _errors(problems: Sequence[Problem], summary: str) -> UserErrors:
+    listed = list(problems[:LISTED])
+    if len(problems) > LISTED:
+        listed.append(Problem(f"… and {len(problems) - LISTED} more"))
+    return UserErrors(listed, summary)
+
+
+def _depth(folder: str) -> int:
+    return folder.count("/") + 1 if folder else 0
+
+
+def _begin(lists: dict[str, list[str]], folder: str) -> list[str]:
+    """An empty list for `folder`, and for the folders that it is in where they have none yet."""
+    above = folder.rpartition("/")[0]
+    if above not in lists:
+        _begin(lists, above)
+    return lists.setdefault(folder, [])
+
+
+def _digest(children: list[str]) -> str:
+    return hashlib.sha256(b"".join(sorted(map(_bytes, children)))).hexdigest()
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _quoted(entry: Entry) -> str:
+    return f'"{entry.sha256}"'
+
+
+def _renamed(removed: Mapping[str, Entry], added: Mapping[str, Entry]) -> list[tuple[str, str]]:
+    """Pairs of old and new names with one content; a file that kept its own name in another folder goes first."""
+    pairs: list[tuple[str, str]] = []
+    for key in (_content_and_own_name, _content):
+        old_left, new_left = removed.keys() - {old for old, _ in pairs}, added.keys() - {new for _, new in pairs}
+        places: dict[object, list[str]] = {}
+        for name in sorted(new_left, reverse=True):
+            places.setdefault(key(name, added[name]), []).append(name)
+        for name in sorted(old_left):
+            if free := places.get(key(name, removed[name])):
+                pairs.append((name, free.pop()))
+    return sorted(pairs)
+
+
+def _content_and_own_name(name: str, entry: Entry) -> object:
+    return entry, name.rpartition("/")[2]
+
+
+def _content(name: str, entry: Entry) -> object:
+    return entry
+
+
+def _path_to(name: str) -> Iterator[str]:
+    """`name` and all folders that it is in."""
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
