@@ -1,0 +1,173 @@
+"""Run folders as they are read: without torch, by path, by a part of the name, or all below a folder."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepdiva.errors import UserError, UserErrors
+from deepdiva.runs.lines import read_lines
+from deepdiva.runs.record import NAME, read_record, seconds_of
+
+_CLOCK_SLACK = 2.0  # seconds; the system gives the start of a process in whole ticks
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run as it lies on disk; nothing here changes it.
+
+    Args:
+        path: The folder.
+        record: What `run.json` said when the folder was opened.
+    """
+
+    path: Path
+    record: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """The run in a folder; a `UserError` for what is not one."""
+        folder = Path(path)
+        return cls(folder, read_record(folder))
+
+    @property
+    def id(self) -> str:
+        """The name that no other run has: the time of its start and six random digits."""
+        return str(self.record.get("id", self.path.name))
+
+    @property
+    def experiment(self) -> str:
+        """The name of the experiment it belongs to."""
+        return str(self.record.get("experiment", self.path.parent.name))
+
+    @property
+    def status(self) -> str:
+        """`running`, `completed`, `failed` or `interrupted`; a run whose process is gone was interrupted."""
+        status = str(self.record.get("status", "unreadable"))
+        return "interrupted" if status == "running" and not is_alive(self.record) else status
+
+    @property
+    def results(self) -> Mapping[str, float]:
+        """The final numbers, such as `test/accuracy`."""
+        results: Mapping[str, float] = self.record.get("results") or {}
+        return results
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 of config, code, data, environment, weights, state and metrics, as far as the run came."""
+        digests: Mapping[str, str] = self.record.get("digests") or {}
+        return digests
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds of work; for a run that was killed, up to its last sign of life."""
+        return duration(self.path, self.record)
+
+    def config(self) -> Mapping[str, Any]:
+        """The resolved configuration, `config.yaml`."""
+        from deepdiva.config.yaml_reader import read_path
+
+        path = self.path / "config.yaml"
+        if not path.exists():
+            raise UserError(f"{self.path} holds no config.yaml", "the run ended before its configuration was complete")
+        document = read_path(path)
+        if document.problems:
+            raise UserErrors(document.problems)
+        return document.values
+
+    def events(self, tag: str | None = None) -> Iterator[dict[str, Any]]:
+        """All events in their order, or those that carry `tag`."""
+        return (event for event in read_lines(self.path / "events.jsonl") if tag is None or tag in event["values"])
+
+    def fingerprints(self) -> Iterator[dict[str, Any]]:
+        """The fingerprints of all steps."""
+        return read_lines(self.path / "fingerprints.jsonl")
+
+    def predictions(self, split: str) -> dict[str, list[str]]:
+        """The predictions on a split by column, as text."""
+        path = self.path / "predictions" / f"{split}.csv"
+        if not path.exists():
+            raise UserError(f"{self.path} holds no predictions for '{split}'")
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def find_runs(runs_dir: Path | str = "runs") -> Iterator[RunFolder]:
+    """All runs below a folder, oldest first; one that cannot be read has the status `unreadable`."""
+    folders = [path.parent for path in Path(runs_dir).glob(f"*/*/{NAME}")]
+    for folder in sorted(folders, key=lambda folder: (folder.name, folder.parent.name)):
+        try:
+            yield RunFolder.open(folder)
+        except UserError as error:
+            yield RunFolder(folder, {"status": "unreadable", "error": {"message": str(error)}})
+
+
+def find_run(text: str | Path, runs_dir: Path | str = "runs") -> RunFolder:
+    """The run that `text` means: a path, an id, the beginning of an id or of its last six digits, or `last`."""
+    path = Path(text)
+    if (path / NAME).exists():
+        return RunFolder.open(path)
+    folders = sorted((path.parent for path in Path(runs_dir).glob(f"*/*/{NAME}")), key=lambda folder: folder.name)
+    if text == "last" and folders:
+        return RunFolder.open(folders[-1])
+    name = str(text)
+    matches = [folder for folder in folders if folder.name.startswith(name) or folder.name[17:].startswith(name)]
+    exact = [folder for folder in matches if folder.name == name]
+    if name and len(matches := exact or matches) == 1:
+        return RunFolder.open(matches[0])
+    if name and matches:
+        shown = ", ".join(folder.name for folder in matches[:5]) + (", …" if len(matches) > 5 else "")
+        raise UserError(f"'{text}' means {len(matches)} runs: {shown}", "write more of the id, or the path")
+    if path.exists():
+        return RunFolder.open(path)  # says why it is none
+    where = f"in {runs_dir}" if folders else f"in {runs_dir}, which holds no run"
+    raise UserError(f"there is no run '{text}' {where}", "`deepdiva runs ls` lists the runs; a path is fine, too")
+
+
+def is_alive(record: Mapping[str, Any]) -> bool:
+    """Whether the process of a run still works; nothing is known of another host's, so they count as alive."""
+    if record.get("host") != os.uname().nodename:
+        return True
+    pid = int(record.get("pid") or 0)
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is there, but someone else's
+    started = _process_start(pid)
+    began = seconds_of(session_start(record))
+    # A number is given out again: a process that is younger than the run is another one.
+    return started is None or began is None or started <= began + _CLOCK_SLACK
+
+
+def duration(folder: Path, record: Mapping[str, Any]) -> float | None:
+    """Seconds that a run has worked; see `RunFolder.duration`."""
+    if record.get("duration") is not None:
+        return float(record["duration"])
+    start = seconds_of(record.get("created"))
+    signs = [path.stat().st_mtime for name in ("events.jsonl", NAME) if (path := folder / name).exists()]
+    return None if start is None or not signs else max(0.0, max(signs) - start)
+
+
+def session_start(record: Mapping[str, Any]) -> str | None:
+    """When the process that a record names took up the run: at its creation, or when it was resumed last."""
+    resumed = record.get("resumed") or []
+    return str(resumed[-1]["time"]) if resumed else record.get("created")
+
+
+def _process_start(pid: int) -> float | None:
+    """When a process started; None where the system does not tell."""
+    try:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    except (OSError, StopIteration):
+        return None
+    return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")

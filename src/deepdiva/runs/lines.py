@@ -1,0 +1,106 @@
+"""Logs that only grow: one JSON record a line, each behind its checksum, so that a torn end is told from damage."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from deepdiva.runs.storage import Storage, StorageError, canonical_json
+
+
+class LineLog:
+    """A file that only grows: one JSON record a line, each behind its checksum, written in blocks by the clock.
+
+    Args:
+        path: The file; made by the first block, continued (a torn last line is cut off) when it is there.
+        storage: Where changes go.
+        flush_seconds: Records wait in memory at most until the first `append` after this time.
+    """
+
+    def __init__(self, path: Path, storage: Storage | None = None, *, flush_seconds: float = 3.0) -> None:
+        self.path = path
+        self._storage = storage or Storage()
+        self._flush_seconds = flush_seconds
+        self._flushed = time.monotonic()
+        self._waiting: list[bytes] = []
+        self._size = intact_size(path)
+
+    def append(self, records: Iterable[Any], encode: Callable[[Any], str] = canonical_json) -> None:
+        """Take a block of records; `encode` may be a quicker way to the same text as `canonical_json`."""
+        crc32 = zlib.crc32
+        texts = [encode(record).encode() for record in records]
+        self._waiting += [b"%08x %b\n" % (crc32(text), text) for text in texts]
+        if time.monotonic() - self._flushed > self._flush_seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all waiting records to the operating system: they survive a kill of this process."""
+        self._flushed = time.monotonic()
+        if self._waiting:
+            data = b"".join(self._waiting)
+            self._storage.append(self.path, data, at=self._size)
+            self._size += len(data)
+            self._waiting = []
+
+    def sync(self) -> None:
+        """Flush and wait for the disk: all records so far survive a power cut."""
+        self.flush()
+        if self._size:
+            self._storage.sync(self.path)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a `LineLog`; none when there is no file.
+
+    A torn end, as a kill leaves it, is passed over. A damaged line with intact ones behind it was not left by a kill:
+    that is a `StorageError` which names it.
+    """
+    for line in _intact_lines(path):
+        yield json.loads(line[9:])
+
+
+def intact_size(path: Path) -> int:
+    """Number of bytes up to the torn end, if there is one, or of the whole file."""
+    return sum(map(len, _intact_lines(path)))
+
+
+def cut(path: Path, keep: Callable[[dict[str, Any]], bool], storage: Storage) -> None:
+    """Leave only the records that `keep` accepts, in one step; a torn end goes too."""
+    start = 0  # where the first line that goes begins
+    gone = scattered = False
+    for line in _intact_lines(path):
+        if not keep(json.loads(line[9:])):
+            gone = True
+            continue
+        start += 0 if gone else len(line)
+        scattered = scattered or gone
+    if scattered:
+        kept = (line for line in _intact_lines(path) if keep(json.loads(line[9:])))
+        storage.write(path, b"".join(kept))
+    elif path.exists() and path.stat().st_size > start:
+        storage.truncate(path, start)  # only the end goes: a long log need not be written again
+
+
+def _intact_lines(path: Path) -> Iterator[bytes]:
+    if not path.exists():
+        return
+    damaged = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not _is_intact(line):
+                damaged = damaged or number
+            elif damaged:
+                raise StorageError(
+                    f"{path}, line {damaged}: the record does not fit its checksum, but lines after it are intact",
+                    "the file was changed or the disk is failing: restore it from a copy",
+                )
+            else:
+                yield line
+
+
+def _is_intact(line: bytes) -> bool:
+    return line[-1:] == b"\n" and line[:9] == b"%08x " % zlib.crc32(line[9:-1])
