@@ -61,7 +61,8 @@ def _encode_alike(tags: tuple[str, ...], events: Sequence[Mapping[str, Any]]) ->
     import numpy as np
 
     pattern, layout = _pattern(tags)
-    rows = np.frombuffer(pattern * len(events), dtype=layout).copy()
+    buffer = bytearray(pattern * len(events))
+    rows = np.frombuffer(buffer, dtype=layout)  # a view: a copy would leave out the bytes between the fields
     steps = np.array([event["step"] for event in events], dtype=np.int64)
     shifts, more = np.array([0, 7, 14, 21, 28]), np.array([128, 128, 128, 128, 0])
     rows["time"] = [event["time"] for event in events]
@@ -70,9 +71,9 @@ def _encode_alike(tags: tuple[str, ...], events: Sequence[Mapping[str, Any]]) ->
     with np.errstate(over="ignore"):  # TensorBoard keeps 32 bits
         for place in range(len(tags)):
             rows[f"value {place}"] = values[:, place]
-    table = rows.view(np.uint8).reshape(len(events), -1)
+    table = np.frombuffer(buffer, dtype=np.uint8).reshape(len(events), -1)
     rows["checksum"] = masked_crc32c(table[:, _HEADER:-4])
-    return rows.tobytes()
+    return bytes(buffer)
 
 
 @lru_cache(maxsize=256)
