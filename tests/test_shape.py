@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import deepdiva
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "deepdiva"
@@ -78,6 +81,23 @@ def test_functions_stay_short():
 
 def test_exceptions_only_shrink():
     assert len(WITHOUT_OWN_TEST) + len(LONG_MODULES) + len(LONG_FUNCTIONS) <= MOST_EXCEPTIONS
+
+
+def test_nothing_reaches_up_through_the_front_door():
+    # `from deepdiva import train` in a lower room would be a cycle that the import contracts cannot see.
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    height = {room.strip(): -place for place, layer in enumerate(layers) for room in layer.split("|")}
+    upward = [
+        f"{name_of(module)}: {alias.name}"
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "deepdiva" and module.parent != SOURCE
+        for alias in node.names
+        if alias.name in deepdiva._HOMES
+        and height[deepdiva._HOMES[alias.name].split(".")[1]] > height[module.relative_to(SOURCE).parts[0]]
+    ]
+    assert upward == []
 
 
 @pytest.mark.parametrize("word", ["utils", "util", "helpers", "helper", "manager", "common", "misc", "datasets"])
