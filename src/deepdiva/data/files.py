@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from deepdiva.errors import Problem
+from deepdiva.errors import Problem, UserErrors
 
 IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".hg", ".svn"})
 """What file browsers and version control write by themselves: not part of a data set."""
@@ -22,6 +22,8 @@ BLOCK = 1 << 20
 CHUNK_FILES = 256
 CHUNK_BYTES = 16 << 20
 MOST_THREADS = 8
+LISTED = 100
+"""Problems shown in one message; what is beyond is counted."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -195,6 +197,14 @@ def default_threads() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     return min(cores, MOST_THREADS)
+
+
+def to_errors(problems: Sequence[Problem], summary: str) -> UserErrors:
+    """One error that names all `problems`, the first hundred of them if there are more."""
+    listed = list(problems[:LISTED])
+    if len(problems) > LISTED:
+        listed.append(Problem(f"… and {len(problems) - LISTED} more"))
+    return UserErrors(listed, summary)
 
 
 def printable(name: str) -> str:

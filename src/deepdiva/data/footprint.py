@@ -6,19 +6,18 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from deepdiva.data import manifest
-from deepdiva.data.files import Hashed, Trouble, hash_files, printable, read_file, reason, scan
-from deepdiva.errors import Problem, UserError, UserErrors
+from deepdiva.data.changes import Changes, compare
+from deepdiva.data.files import Hashed, Trouble, hash_files, printable, read_file, reason, scan, to_errors
+from deepdiva.errors import UserError
 
 SCHEMA = 1
-LISTED = 100
-"""Troubles shown in one message; more are counted."""
 
 
 class Entry(NamedTuple):
@@ -97,42 +96,6 @@ class Footprint:
         return read
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What differs between a footprint and a data set; false when nothing does.
-
-    Args:
-        added: New files.
-        removed: Files that are gone.
-        changed: Files with other content.
-        renamed: Old and new names of files that are elsewhere now with the same content (another class, say).
-        unreadable: Files that could not be checked.
-    """
-
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    renamed: tuple[tuple[str, str], ...] = ()
-    unreadable: tuple[Problem, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed or self.renamed or self.unreadable)
-
-    def problems(self) -> list[Problem]:
-        """Every difference as a line that names the file."""
-        return [
-            *(Problem("has changed", printable(name)) for name in self.changed),
-            *(Problem("is gone", printable(name)) for name in self.removed),
-            *(Problem("is new", printable(name)) for name in self.added),
-            *(Problem(f"is now {printable(new)}", printable(old)) for old, new in self.renamed),
-            *self.unreadable,
-        ]
-
-    def to_error(self, where: str) -> UserErrors:
-        """The error that says how the data set at `where` differs."""
-        return _errors(self.problems(), f"{where} is not what its footprint says")
-
-
 def footprint(path: Path | str, *, deep: bool = False, threads: int | None = None) -> Footprint:
     """The footprint of a folder, or of one file.
 
@@ -158,26 +121,6 @@ def verify(expected: Footprint, path: Path | str, *, deep: bool = False, threads
     recorder = Recorder(path, deep=deep, threads=threads)
     found = recorder.collect()
     return compare(expected, found, troubles=recorder.troubles)
-
-
-def compare(expected: Footprint, found: Footprint, *, troubles: Sequence[Trouble] = ()) -> Changes:
-    """How `found` differs from `expected`; what lies in `troubles` is called unreadable, not gone."""
-    blind = {trouble.name for trouble in troubles}
-    removed = {
-        name: entry
-        for name, entry in expected.files.items()
-        if name not in found.files and not (blind and blind.intersection(_path_to(name)))
-    }
-    added = {name: entry for name, entry in found.files.items() if name not in expected.files}
-    changed = [name for name, entry in expected.files.items() if found.files.get(name, entry) != entry]
-    renamed = _renamed(removed, added)
-    return Changes(
-        added=tuple(sorted(added.keys() - {new for _, new in renamed})),
-        removed=tuple(sorted(removed.keys() - {old for old, _ in renamed})),
-        changed=tuple(sorted(changed)),
-        renamed=tuple(renamed),
-        unreadable=tuple(trouble.problem for trouble in troubles),
-    )
 
 
 def of_contents(contents: Mapping[str, bytes | memoryview], *, source: str = "") -> Footprint:
@@ -246,7 +189,7 @@ class Recorder:
         found = self.collect()
         if self.troubles:
             problems = [trouble.problem for trouble in self.troubles]
-            raise _errors(problems, f"{printable(self._source)} cannot be read as a whole")
+            raise to_errors(problems, f"{printable(self._source)} cannot be read as a whole")
         return found
 
     def collect(self) -> Footprint:
@@ -265,13 +208,6 @@ class Recorder:
             manifest.save(self.path, hashes, now_ns=self._began_ns)
         files = {name: Entry(stamp[0], sha256) for name, (sha256, stamp) in hashes.items()}
         return Footprint(files, self._kind, self._source)
-
-
-def _errors(problems: Sequence[Problem], summary: str) -> UserErrors:
-    listed = list(problems[:LISTED])
-    if len(problems) > LISTED:
-        listed.append(Problem(f"… and {len(problems) - LISTED} more"))
-    return UserErrors(listed, summary)
 
 
 def _depth(folder: str) -> int:
@@ -296,32 +232,3 @@ def _bytes(name: str) -> bytes:
 
 def _quoted(entry: Entry) -> str:
     return f'"{entry.sha256}"'
-
-
-def _renamed(removed: Mapping[str, Entry], added: Mapping[str, Entry]) -> list[tuple[str, str]]:
-    """Pairs of old and new names with one content; a file that kept its own name in another folder goes first."""
-    pairs: list[tuple[str, str]] = []
-    for key in (_content_and_own_name, _content):
-        old_left, new_left = removed.keys() - {old for old, _ in pairs}, added.keys() - {new for _, new in pairs}
-        places: dict[object, list[str]] = {}
-        for name in sorted(new_left, reverse=True):
-            places.setdefault(key(name, added[name]), []).append(name)
-        for name in sorted(old_left):
-            if free := places.get(key(name, removed[name])):
-                pairs.append((name, free.pop()))
-    return sorted(pairs)
-
-
-def _content_and_own_name(name: str, entry: Entry) -> object:
-    return entry, name.rpartition("/")[2]
-
-
-def _content(name: str, entry: Entry) -> object:
-    return entry
-
-
-def _path_to(name: str) -> Iterator[str]:
-    """`name` and all folders that it is in."""
-    while name:
-        yield name
-        name = name.rpartition("/")[0]

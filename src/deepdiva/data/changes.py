@@ -1,0 +1,98 @@
+"""What differs between a footprint and a data set, file by file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deepdiva.data.files import Trouble, printable, to_errors
+from deepdiva.errors import Problem, UserErrors
+
+if TYPE_CHECKING:
+    from deepdiva.data.footprint import Entry, Footprint
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs between a footprint and a data set; false when nothing does.
+
+    Args:
+        added: New files.
+        removed: Files that are gone.
+        changed: Files with other content.
+        renamed: Old and new names of files that are elsewhere now with the same content (another class, say).
+        unreadable: Files that could not be checked.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    unreadable: tuple[Problem, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed or self.renamed or self.unreadable)
+
+    def problems(self) -> list[Problem]:
+        """Every difference as a line that names the file."""
+        return [
+            *(Problem("has changed", printable(name)) for name in self.changed),
+            *(Problem("is gone", printable(name)) for name in self.removed),
+            *(Problem("is new", printable(name)) for name in self.added),
+            *(Problem(f"is now {printable(new)}", printable(old)) for old, new in self.renamed),
+            *self.unreadable,
+        ]
+
+    def to_error(self, where: str) -> UserErrors:
+        """The error that says how the data set at `where` differs."""
+        return to_errors(self.problems(), f"{where} is not what its footprint says")
+
+
+def compare(expected: Footprint, found: Footprint, *, troubles: Sequence[Trouble] = ()) -> Changes:
+    """How `found` differs from `expected`; what lies in `troubles` is called unreadable, not gone."""
+    blind = {trouble.name for trouble in troubles}
+    removed = {
+        name: entry
+        for name, entry in expected.files.items()
+        if name not in found.files and not (blind and blind.intersection(_path_to(name)))
+    }
+    added = {name: entry for name, entry in found.files.items() if name not in expected.files}
+    changed = [name for name, entry in expected.files.items() if found.files.get(name, entry) != entry]
+    renamed = _renamed(removed, added)
+    return Changes(
+        added=tuple(sorted(added.keys() - {new for _, new in renamed})),
+        removed=tuple(sorted(removed.keys() - {old for old, _ in renamed})),
+        changed=tuple(sorted(changed)),
+        renamed=tuple(renamed),
+        unreadable=tuple(trouble.problem for trouble in troubles),
+    )
+
+
+def _renamed(removed: Mapping[str, Entry], added: Mapping[str, Entry]) -> list[tuple[str, str]]:
+    """Pairs of old and new names with one content; a file that kept its own name in another folder goes first."""
+    pairs: list[tuple[str, str]] = []
+    for key in (_content_and_own_name, _content):
+        old_left, new_left = removed.keys() - {old for old, _ in pairs}, added.keys() - {new for _, new in pairs}
+        places: dict[object, list[str]] = {}
+        for name in sorted(new_left, reverse=True):
+            places.setdefault(key(name, added[name]), []).append(name)
+        for name in sorted(old_left):
+            if free := places.get(key(name, removed[name])):
+                pairs.append((name, free.pop()))
+    return sorted(pairs)
+
+
+def _content_and_own_name(name: str, entry: Entry) -> object:
+    return entry, name.rpartition("/")[2]
+
+
+def _content(name: str, entry: Entry) -> object:
+    return entry
+
+
+def _path_to(name: str) -> Iterator[str]:
+    """`name` and all folders that it is in."""
+    while name:
+        yield name
+        name = name.rpartition("/")[0]

@@ -1,0 +1,263 @@
+"""Image folders, `{train,val,test}/<class>/*.png`: found, checked, decoded once into memory and proven, in one pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepdiva.data.arrays import Arrays, ArraySplits
+from deepdiva.data.decode import EXTENSIONS, Decoding, ImageError, Pixels
+from deepdiva.data.files import in_threads, printable, reason, to_errors
+from deepdiva.data.footprint import Recorder
+from deepdiva.data.splits import counts_of, stratified
+from deepdiva.data.statistics import moments_of_pixels, pixel_histogram
+from deepdiva.errors import Problem, UserError, UserErrors, did_you_mean, nearest
+
+if TYPE_CHECKING:
+    from deepdiva.data.footprint import Footprint
+
+SPLITS = ("train", "val", "test")
+OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+LAYOUT = "images are expected as train/<class>/*.png, val/<class>/*.png (optional) and test/<class>/*.png (optional)"
+CHUNK = 32
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """What lies in an image folder, before anything is decoded.
+
+    Args:
+        classes: Class names, sorted: the folders of the training split.
+        files: For each split that is there the names of its images, sorted, relative to the data set.
+    """
+
+    classes: tuple[str, ...]
+    files: Mapping[str, tuple[str, ...]]
+
+    def targets(self, files: Sequence[str]) -> list[int]:
+        """The class index of each of `files`."""
+        places = {name: place for place, name in enumerate(self.classes)}
+        return [places[file.split("/", 2)[1]] for file in files]
+
+
+def load(
+    path: Path | str,
+    *,
+    channels: str = "auto",
+    size: int | tuple[int, int] | None = None,
+    val_fraction: float = 0.1,
+    split_seed: int = 0,
+    threads: int | None = None,
+) -> ArraySplits:
+    """The images below `path`, decoded into memory; each file is read once, for its pixels and its footprint.
+
+    The classes are the folders of `train`. A missing `val` is split off from `train`, stratified; `test` may be
+    missing. Hidden files, and files whose extension is not that of an image, are no samples.
+
+    Args:
+        path: The data set.
+        channels: `gray`, `rgb`, or `auto`: gray where every image is gray, RGB otherwise; see `Decoding`.
+        size: Height and width of all images, or one number for both; needed where their sizes differ.
+        val_fraction: Share of the training images that become `val` where there is none.
+        split_seed: Chooses which these are.
+        threads: How many decode at the same time; None takes as many as there are cores.
+
+    Raises:
+        UserErrors: What is wrong with the data set: all of it.
+    """
+    decoding = Decoding(channels, (size, size) if isinstance(size, int) else size)
+    root = _existing(Path(path))
+    recorder = Recorder(root, threads=threads, source=os.fspath(path))
+    found = survey(recorder)
+    parts = dict(found.files)
+    if "val" not in parts:
+        parts["train"], parts["val"] = _split_off(found, val_fraction, split_seed)
+    names = [name for part in parts.values() for name in part]
+    images = _decode(recorder, names, decoding, threads)
+    proof = recorder.finish()
+    _check_sizes(names, images)
+    return _assemble(found, parts, images, proof, made=tuple(parts.keys() - found.files.keys()))
+
+
+def survey(recorder: Recorder) -> ImageFolder:
+    """The classes and images of a data set, from the names of its files alone.
+
+    Raises:
+        UserErrors: No training images, a class without images, a class in `val` or `test` that `train` lacks, an
+            image outside of any class, or something that cannot be read: all that is the case.
+    """
+    folders = [folder for folder in recorder.folders if _is_visible(folder)]
+    _check_layout(recorder.path, folders)
+    classes = tuple(sorted(folder.split("/")[1] for folder in folders if _is_class_of("train", folder)))
+    files: dict[str, list[str]] = {split: [] for split in SPLITS if split in folders}
+    problems = [trouble.problem for trouble in recorder.troubles]
+    for name in recorder.names:
+        split = name.partition("/")[0]
+        if split not in files or not _is_image(name):
+            continue
+        if name.count("/") < 2:
+            problems.append(Problem("lies in no class folder", printable(name)))
+        else:
+            files[split].append(name)
+    problems += _class_problems(folders, classes, files)
+    if problems:
+        raise to_errors(problems, f"{printable(os.fspath(recorder.path))} cannot be used as an image folder")
+    return ImageFolder(classes, {split: tuple(names) for split, names in files.items()})
+
+
+def _existing(path: Path) -> Path:
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise UserError(f"{path} is not a folder", LAYOUT)
+    parent = path.parent
+    siblings = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+    raise UserError(f"there is no folder {path}", did_you_mean(path.name, siblings) or LAYOUT)
+
+
+def _check_layout(path: Path, folders: Sequence[str]) -> None:
+    top = [folder for folder in folders if "/" not in folder]
+    for name in top:
+        meant = OTHER_NAMES.get(name.lower(), name.lower())
+        if meant in SPLITS and meant not in top:
+            raise UserError(f"{path} has a folder {name} but none called {meant}", f"rename it to {meant}")
+    if "train" not in top:
+        raise UserError(f"{path} has no folder train", LAYOUT)
+
+
+def _class_problems(
+    folders: Sequence[str], classes: Sequence[str], files: Mapping[str, Sequence[str]]
+) -> Iterator[Problem]:
+    filled = {name.rsplit("/", name.count("/") - 1)[0] for names in files.values() for name in names}
+    if len(classes) < 2:
+        yield Problem(f"has {len(classes)} class folders where 2 or more are needed", "train", LAYOUT)
+    for name in classes:
+        if f"train/{name}" not in filled:
+            yield Problem("is a class without images", printable(f"train/{name}"))
+    for split in ("val", "test"):
+        if split in files and not files[split]:
+            yield Problem("has no images", split)
+        for folder in folders:
+            name = folder.partition("/")[2]
+            if _is_class_of(split, folder) and name not in classes:
+                close = nearest(name, classes)
+                hint = None if close is None else f"did you mean '{close}'?"
+                yield Problem("is a class that train does not have", printable(folder), hint)
+
+
+def _split_off(found: ImageFolder, fraction: float, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    files = found.files["train"]
+    if not 0 < fraction < 1:
+        raise UserError(f"val_fraction {fraction} leaves nothing on one side", "give a number between 0 and 1")
+    counts = counts_of(len(files), (1 - fraction, fraction))
+    if 0 in counts:
+        raise UserError(
+            f"{len(files)} training images are too few to split off a fraction of {fraction} for validation",
+            "add images, make a folder val, or raise val_fraction",
+        )
+    train, val = stratified(found.targets(files), counts, seed=seed)
+    return tuple(files[place] for place in train), tuple(files[place] for place in val)
+
+
+def _decode(recorder: Recorder, names: Sequence[str], decoding: Decoding, threads: int | None) -> list[Pixels]:
+    """The images called `names`; all that cannot be read are named in one error."""
+    images: list[Pixels] = []
+    problems: list[Problem] = []
+    for result in in_threads(_decoder(recorder, decoding), _chunks(names), threads=threads):
+        for item in result:
+            if isinstance(item, Problem):
+                problems.append(item)
+            else:
+                images.append(item)
+    if problems:
+        count = "1 image" if len(problems) == 1 else f"{len(problems)} images"
+        raise to_errors(problems, f"{count} in {printable(os.fspath(recorder.path))} cannot be used")
+    return images
+
+
+def _decoder(recorder: Recorder, decoding: Decoding) -> Callable[[Sequence[str]], list[Pixels | Problem]]:
+    def decode(names: Sequence[str]) -> list[Pixels | Problem]:
+        results: list[Pixels | Problem] = []
+        for name in names:
+            try:
+                results.append(decoding.decode(recorder.read(name)))
+            except OSError as error:
+                results.append(Problem(f"cannot be read: {reason(error)}", printable(name)))
+            except ImageError as error:
+                results.append(Problem(str(error), printable(name)))
+        return results
+
+    return decode
+
+
+def _check_sizes(names: Sequence[str], images: Sequence[Pixels]) -> None:
+    examples = {image.shape[:2]: name for name, image in zip(names, images, strict=True)}
+    if len(examples) > 1:
+        (small, one), (large, other) = min(examples.items()), max(examples.items())
+        raise UserErrors(
+            [
+                Problem(f"{small[0]} x {small[1]} (height x width)", printable(one)),
+                Problem(f"{large[0]} x {large[1]}", printable(other)),
+            ],
+            f"images have {len(examples)} different sizes; choose one for all with `size`, "
+            f"for instance --size {max(large)}; such as",
+        )
+
+
+def _assemble(
+    found: ImageFolder,
+    parts: Mapping[str, Sequence[str]],
+    images: list[Pixels],
+    proof: Footprint,
+    *,
+    made: Sequence[str],
+) -> ArraySplits:
+    import torch
+
+    colour = any(image.ndim == 3 for image in images)
+    splits, start = {}, 0
+    for split, names in parts.items():
+        stack = _stack(images[start : start + len(names)], colour=colour)
+        start += len(names)
+        splits[split] = Arrays(torch.from_numpy(stack), torch.tensor(found.targets(names)), tuple(names))
+    train = splits["train"]
+    return ArraySplits(
+        train=train,
+        val=splits["val"],
+        test=splits.get("test"),
+        classes=found.classes,
+        moments=moments_of_pixels(pixel_histogram(train.inputs.numpy())),
+        footprints=(proof,),
+        membership={split: splits[split].ids for split in ("train", *made)} if made else {},
+    )
+
+
+def _stack(images: Sequence[Pixels], *, colour: bool) -> Pixels:
+    """Images (H, W) or (H, W, 3) as one array (N, C, H, W); gray ones are repeated where others have colours."""
+    height, width = images[0].shape[:2]
+    stack = np.empty((len(images), 3 if colour else 1, height, width), dtype=np.uint8)
+    for place, image in enumerate(images):
+        stack[place] = image if image.ndim == 2 else image.transpose(2, 0, 1)
+    return stack
+
+
+def _is_visible(name: str) -> bool:
+    return not any(part.startswith(".") for part in name.split("/"))
+
+
+def _is_image(name: str) -> bool:
+    return _is_visible(name) and PurePosixPath(name).suffix.lower() in EXTENSIONS
+
+
+def _is_class_of(split: str, folder: str) -> bool:
+    return folder.startswith(f"{split}/") and folder.count("/") == 1
+
+
+def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), CHUNK):
+        yield names[start : start + CHUNK]
