@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -89,6 +88,8 @@ class RunFolder:
 
     def predictions(self, split: str) -> dict[str, list[str]]:
         """The predictions on a split by column, as text."""
+        import csv
+
         path = self.path / "predictions" / f"{split}.csv"
         if not path.exists():
             raise UserError(f"{self.path} holds no predictions for '{split}'")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
-import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +74,8 @@ def ending(error: BaseException | None) -> tuple[str, dict[str, str] | None]:
         return "completed", None
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", None
+    import traceback
+
     problem = {"type": type(error).__name__, "message": str(error)}
     if not isinstance(error, UserError):  # such a message says all; a traceback would only hide it
         problem["traceback"] = "".join(traceback.format_exception(error))
@@ -98,6 +98,8 @@ def seconds_of(time: str | None) -> float | None:
 
 
 def _versions() -> dict[str, str | None]:
+    import platform
+
     return {"deepdiva": _version("deepdiva"), "python": platform.python_version(), "torch": _version("torch")}
 
 
