@@ -1,16 +1,16 @@
-"""What differs between a footprint and a data set, file by file."""
+"""What differs between two states of a data set, file by file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from deepdiva.data.files import Trouble, printable, to_errors
 from deepdiva.errors import Problem, UserErrors
 
-if TYPE_CHECKING:
-    from deepdiva.data.footprint import Entry, Footprint
+Content: TypeAlias = tuple[int, str]
+"""Size of a file and SHA-256 of its content."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,18 @@ class Changes:
         return to_errors(self.problems(), f"{where} is not what its footprint says")
 
 
-def compare(expected: Footprint, found: Footprint, *, troubles: Sequence[Trouble] = ()) -> Changes:
-    """How `found` differs from `expected`; what lies in `troubles` is called unreadable, not gone."""
+def compare(
+    expected: Mapping[str, Content], found: Mapping[str, Content], *, troubles: Sequence[Trouble] = ()
+) -> Changes:
+    """How the files `found` differ from those `expected`; what lies in `troubles` is called unreadable, not gone."""
     blind = {trouble.name for trouble in troubles}
     removed = {
         name: entry
-        for name, entry in expected.files.items()
-        if name not in found.files and not (blind and blind.intersection(_path_to(name)))
+        for name, entry in expected.items()
+        if name not in found and not (blind and blind.intersection(_path_to(name)))
     }
-    added = {name: entry for name, entry in found.files.items() if name not in expected.files}
-    changed = [name for name, entry in expected.files.items() if found.files.get(name, entry) != entry]
+    added = {name: entry for name, entry in found.items() if name not in expected}
+    changed = [name for name, entry in expected.items() if found.get(name, entry) != entry]
     renamed = _renamed(removed, added)
     return Changes(
         added=tuple(sorted(added.keys() - {new for _, new in renamed})),
@@ -69,7 +71,7 @@ def compare(expected: Footprint, found: Footprint, *, troubles: Sequence[Trouble
     )
 
 
-def _renamed(removed: Mapping[str, Entry], added: Mapping[str, Entry]) -> list[tuple[str, str]]:
+def _renamed(removed: Mapping[str, Content], added: Mapping[str, Content]) -> list[tuple[str, str]]:
     """Pairs of old and new names with one content; a file that kept its own name in another folder goes first."""
     pairs: list[tuple[str, str]] = []
     for key in (_content_and_own_name, _content):
@@ -83,11 +85,11 @@ def _renamed(removed: Mapping[str, Entry], added: Mapping[str, Entry]) -> list[t
     return sorted(pairs)
 
 
-def _content_and_own_name(name: str, entry: Entry) -> object:
+def _content_and_own_name(name: str, entry: Content) -> object:
     return entry, name.rpartition("/")[2]
 
 
-def _content(name: str, entry: Entry) -> object:
+def _content(name: str, entry: Content) -> object:
     return entry
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from deepdiva.errors import Problem, UserErrors
+from deepdiva.errors import Problem, UserError, UserErrors, did_you_mean
 
 IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".hg", ".svn"})
 """What file browsers and version control write by themselves: not part of a data set."""
@@ -95,7 +95,9 @@ def scan(path: Path) -> Scan:
             with os.scandir(folder) as entries:
                 listed = [entry for entry in entries if entry.name not in IGNORED]
         except OSError as error:
-            troubles.append(Trouble(prefix or folder, f"cannot be listed: {reason(error)}"))
+            if not prefix:
+                raise
+            troubles.append(Trouble(prefix[:-1], f"cannot be listed: {reason(error)}"))
             continue
         for entry in listed:
             name = prefix + entry.name
@@ -113,6 +115,25 @@ def scan(path: Path) -> Scan:
             except OSError as error:
                 troubles.append(Trouble(name, _missing(entry, error)))
     return Scan(path, files, tuple(sorted(folders)), tuple(troubles))
+
+
+def existing_folder(path: Path, *, expected: str, names: Iterable[str] = ()) -> Path:
+    """`path`, which is a folder.
+
+    Args:
+        path: Where a data set should be.
+        expected: What should lie there, for the hint.
+        names: What else could have been meant by a misspelt path, besides what lies next to it.
+
+    Raises:
+        UserError: There is no such folder.
+    """
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise UserError(f"{path} is not a folder", expected)
+    siblings = [str(path.parent / entry.name) for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise UserError(f"there is no folder {path}", did_you_mean(str(path), [*names, *siblings]) or expected)
 
 
 def hash_file(path: str, expected: Stamp | None = None) -> Hashed:

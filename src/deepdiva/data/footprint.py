@@ -70,6 +70,10 @@ class Footprint:
         """Bytes in all files together."""
         return sum(entry.size for entry in self.files.values())
 
+    def changes_to(self, other: Footprint) -> Changes:
+        """What differs in `other`, a footprint that was taken later or elsewhere."""
+        return compare(self.files, other.files)
+
     def to_json(self) -> str:
         """The footprint as text, one file a line, in ASCII whatever the names are."""
         head = {"schema": SCHEMA, "kind": self.kind, "root": self.root, "source": self.source, "size": self.size}
@@ -120,7 +124,7 @@ def verify(expected: Footprint, path: Path | str, *, deep: bool = False, threads
     """
     recorder = Recorder(path, deep=deep, threads=threads)
     found = recorder.collect()
-    return compare(expected, found, troubles=recorder.troubles)
+    return compare(expected.files, found.files, troubles=recorder.troubles)
 
 
 def of_contents(contents: Mapping[str, bytes | memoryview], *, source: str = "") -> Footprint:

@@ -12,11 +12,11 @@ import numpy as np
 
 from deepdiva.data.arrays import Arrays, ArraySplits
 from deepdiva.data.decode import EXTENSIONS, Decoding, ImageError, Pixels
-from deepdiva.data.files import in_threads, printable, reason, to_errors
+from deepdiva.data.files import existing_folder, in_threads, printable, reason, to_errors
 from deepdiva.data.footprint import Recorder
-from deepdiva.data.splits import counts_of, stratified
+from deepdiva.data.splits import split_off, stratified
 from deepdiva.data.statistics import moments_of_pixels, pixel_histogram
-from deepdiva.errors import Problem, UserError, UserErrors, did_you_mean, nearest
+from deepdiva.errors import Problem, UserError, UserErrors, nearest
 
 if TYPE_CHECKING:
     from deepdiva.data.footprint import Footprint
@@ -45,7 +45,7 @@ class ImageFolder:
         return [places[file.split("/", 2)[1]] for file in files]
 
 
-def load(
+def load_image_folder(
     path: Path | str,
     *,
     channels: str = "auto",
@@ -71,7 +71,7 @@ def load(
         UserErrors: What is wrong with the data set: all of it.
     """
     decoding = Decoding(channels, (size, size) if isinstance(size, int) else size)
-    root = _existing(Path(path))
+    root = existing_folder(Path(path), expected=LAYOUT, names=("digits",))
     recorder = Recorder(root, threads=threads, source=os.fspath(path))
     found = survey(recorder)
     parts = dict(found.files)
@@ -110,16 +110,6 @@ def survey(recorder: Recorder) -> ImageFolder:
     return ImageFolder(classes, {split: tuple(names) for split, names in files.items()})
 
 
-def _existing(path: Path) -> Path:
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise UserError(f"{path} is not a folder", LAYOUT)
-    parent = path.parent
-    siblings = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
-    raise UserError(f"there is no folder {path}", did_you_mean(path.name, siblings) or LAYOUT)
-
-
 def _check_layout(path: Path, folders: Sequence[str]) -> None:
     top = [folder for folder in folders if "/" not in folder]
     for name in top:
@@ -152,14 +142,7 @@ def _class_problems(
 
 def _split_off(found: ImageFolder, fraction: float, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     files = found.files["train"]
-    if not 0 < fraction < 1:
-        raise UserError(f"val_fraction {fraction} leaves nothing on one side", "give a number between 0 and 1")
-    counts = counts_of(len(files), (1 - fraction, fraction))
-    if 0 in counts:
-        raise UserError(
-            f"{len(files)} training images are too few to split off a fraction of {fraction} for validation",
-            "add images, make a folder val, or raise val_fraction",
-        )
+    counts = split_off(len(files), fraction)
     train, val = stratified(found.targets(files), counts, seed=seed)
     return tuple(files[place] for place in train), tuple(files[place] for place in val)
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deepdiva.data.arrays import Arrays, ArraySplits
-from deepdiva.data.files import reason, to_errors
+from deepdiva.data.files import existing_folder, reason, to_errors
 from deepdiva.data.footprint import Recorder, of_contents
-from deepdiva.data.splits import counts_of, stratified
+from deepdiva.data.splits import counts_of, split_off, stratified
 from deepdiva.data.statistics import moments_of_features
 from deepdiva.errors import Problem, UserError, did_you_mean
 
@@ -27,6 +27,7 @@ Row: TypeAlias = tuple[int, tuple[float, float], str]
 
 FRACTIONS = (0.6, 0.2, 0.2)
 COLUMNS = ("x", "y", "label")
+LAYOUT = "points are expected as train/data.csv, val/data.csv (optional) and test/data.csv (optional)"
 
 
 class _Stream:
@@ -172,7 +173,7 @@ def read_folder(path: Path | str, *, val_fraction: float = 0.2, split_seed: int 
     Raises:
         UserErrors: What is wrong with the files, each with its line.
     """
-    recorder = Recorder(path)
+    recorder = Recorder(existing_folder(Path(path), expected=LAYOUT, names=SHAPES))
     tables, problems = _read_tables(recorder)
     classes = _sorted_labels({label for _, _, label in tables.get("train", [])})
     for split, rows in tables.items():
@@ -187,7 +188,7 @@ def read_folder(path: Path | str, *, val_fraction: float = 0.2, split_seed: int 
     membership: dict[str, Sequence[str]] = {}
     if "val" not in splits:
         whole = splits["train"]
-        counts = counts_of(len(whole), (1 - val_fraction, val_fraction))
+        counts = split_off(len(whole), val_fraction)
         parts = stratified(whole.targets.numpy(), counts, seed=split_seed)
         splits["train"], splits["val"] = (whole.select(part) for part in parts)
         membership = {split: splits[split].ids for split in ("train", "val")}
@@ -217,7 +218,7 @@ def _read_tables(recorder: Recorder) -> tuple[dict[str, list[Row]], list[Problem
             except UnicodeDecodeError:
                 problems.append(Problem("is not a text in UTF-8", name))
         elif split == "train":
-            problems.append(Problem("is missing", name, "a set of points is {train,val,test}/data.csv"))
+            problems.append(Problem("is missing", name, LAYOUT))
     return tables, problems
 
 

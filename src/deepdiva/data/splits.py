@@ -37,6 +37,23 @@ def counts_of(size: int, fractions: Sequence[float]) -> tuple[int, ...]:
     return tuple(counts)
 
 
+def split_off(size: int, fraction: float) -> tuple[int, int]:
+    """The sizes of `train` and of a `val` that is split off from it; both hold something.
+
+    Raises:
+        UserError: One of them would be empty.
+    """
+    if not 0 < fraction < 1:
+        raise UserError(f"val_fraction {fraction} leaves nothing on one side", "give a number between 0 and 1")
+    train, val = counts_of(size, (1 - fraction, fraction))
+    if train == 0 or val == 0:
+        raise UserError(
+            f"{size} training samples are too few to split off a fraction of {fraction} for validation",
+            "add samples, give a split val, or raise val_fraction",
+        )
+    return train, val
+
+
 def stratified(
     labels: Sequence[object] | npt.NDArray[np.generic], counts: Sequence[int], *, seed: int
 ) -> list[Indices]:
