@@ -43,9 +43,9 @@ class EventLog:
         if self._mirror is not None:
             self._mirror.flush()
 
-    def sync(self) -> None:
-        """Wait until the disk holds all events so far; the mirror can be rebuilt and is not waited for."""
-        self._log.sync()
+    def sync(self) -> int:
+        """Wait until the disk holds all events so far (the mirror can be rebuilt); gives the size of the log."""
+        return self._log.sync()
 
 
 def read_events(path: Path, tag: str | None = None) -> Iterator[dict[str, Any]]:

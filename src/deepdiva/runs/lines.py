@@ -46,11 +46,12 @@ class LineLog:
             self._size += len(data)
             self._waiting = []
 
-    def sync(self) -> None:
-        """Flush and wait for the disk: all records so far survive a power cut."""
+    def sync(self) -> int:
+        """Flush and wait for the disk: all records so far survive a power cut. Gives their size, for `cut`."""
         self.flush()
         if self._size:
             self._storage.sync(self.path)
+        return self._size
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -68,21 +69,20 @@ def intact_size(path: Path) -> int:
     return sum(map(len, _intact_lines(path)))
 
 
-def cut(path: Path, keep: Callable[[dict[str, Any]], bool], storage: Storage) -> None:
-    """Leave only the records that `keep` accepts, in one step; a torn end goes too."""
-    start = 0  # where the first line that goes begins
-    gone = scattered = False
+def cut(path: Path, size: int, storage: Storage) -> None:
+    """Leave the records that were there when the log was `size` bytes long; a torn end goes too."""
+    end = 0
     for line in _intact_lines(path):
-        if not keep(json.loads(line[9:])):
-            gone = True
-            continue
-        start += 0 if gone else len(line)
-        scattered = scattered or gone
-    if scattered:
-        kept = (line for line in _intact_lines(path) if keep(json.loads(line[9:])))
-        storage.write(path, b"".join(kept))
-    elif path.exists() and path.stat().st_size > start:
-        storage.truncate(path, start)  # only the end goes: a long log need not be written again
+        if end >= size:
+            break
+        end += len(line)
+    if end != size:
+        raise StorageError(
+            f"{path} is not what was written: no record ends at byte {size}",
+            "it was changed after the checkpoint; restore it from a copy",
+        )
+    if path.exists() and path.stat().st_size > size:
+        storage.truncate(path, size)
 
 
 def _intact_lines(path: Path) -> Iterator[bytes]:

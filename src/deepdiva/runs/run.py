@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import io
-import json
-import re
-import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from deepdiva.errors import RunFailed, UserError
+from deepdiva.runs.contents import config_text, data_files, figure_path, flat, plain_settings, predictions_csv
+from deepdiva.runs.creation import check_experiment, make_folder, take_away
 from deepdiva.runs.events import Event, EventLog, metrics_digest
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.lines import LineLog, cut
 from deepdiva.runs.record import NAME, encode_record, ending, new_record, now, read_record, this_process
-from deepdiva.runs.storage import Storage, canonical_json, plain
+from deepdiva.runs.storage import Storage
 from deepdiva.runs.tensorboard import Mirror, rebuild
 
 if TYPE_CHECKING:
@@ -30,8 +26,7 @@ if TYPE_CHECKING:
     from deepdiva.config import Config
     from deepdiva.data.footprint import Footprint
 
-_IGNORE = ".gitignore"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LOGS = ("events", "fingerprints")
 
 
 class Run:
@@ -48,7 +43,7 @@ class Run:
 
     def __init__(self, path: Path, storage: Storage, mirror: Mirror | None) -> None:
         self.path = path
-        self._storage = storage
+        self.storage = storage
         self._record = read_record(path)
         self._mirror = mirror
         self._events = EventLog(path / "events.jsonl", storage, mirror)
@@ -111,18 +106,14 @@ class Run:
         """
         from deepdiva.runs.capsule import require_clean
 
-        if not _NAME.fullmatch(experiment):
-            raise UserError(
-                f"'{experiment}' cannot name an experiment",
-                "use letters, digits, '-', '_' and '.', as in my-experiment",
-            )
+        check_experiment(experiment)
         storage, runs_dir = storage or Storage(), Path(runs_dir).absolute()
-        settings = _settings(config)
+        settings = plain_settings(config)
         if not (settings.get("allow_dirty", False) if allow_dirty is None else allow_dirty):
             require_clean(Path.cwd(), runs_dir=runs_dir)
         made: list[Path] = []
         try:
-            folder = _make_folder(runs_dir, experiment, storage, made)
+            folder = make_folder(runs_dir, experiment, storage, made)
             record = new_record(
                 folder,
                 kind=kind,
@@ -135,7 +126,7 @@ class Run:
             )
             storage.write(folder / NAME, encode_record(record))
         except UserError:
-            _take_away(made, storage)
+            take_away(made, storage)
             raise
         run = cls(folder, storage, Mirror(folder / "tensorboard", storage) if tensorboard else None)
         run._made = made
@@ -147,29 +138,27 @@ class Run:
         return run
 
     @classmethod
-    def reopen(cls, path: Path | str, *, keep_until_step: int, storage: Storage | None = None) -> Self:
-        """Take up a run that ended early: its logs are cut behind a step, and it counts as running again.
+    def reopen(cls, path: Path | str, *, positions: Mapping[str, int] | None, storage: Storage | None = None) -> Self:
+        """Take up a run that ended early: its logs are cut to where a checkpoint was, and it counts as running again.
 
         Args:
             path: The run folder.
-            keep_until_step: The step of the checkpoint: what was logged for later steps goes.
+            positions: What `sync` gave before the checkpoint; None to begin anew, with empty logs.
             storage: Where changes go.
         """
-        folder, storage = RunFolder.open(path), storage or Storage()
+        folder, storage = RunFolder.open(Path(path).absolute()), storage or Storage()
         if folder.status == "running":
-            raise UserError(
-                f"run {folder.id} is still running (process {folder.record['pid']} on {folder.record['host']})",
-                "wait for it, or stop it first",
-            )
+            process = f"process {folder.record['pid']} on {folder.record['host']}"
+            raise UserError(f"run {folder.id} is still running ({process})", "wait for it, or stop it first")
         worked = folder.duration or 0.0
         for leftover in folder.path.rglob(".*.tmp"):
             storage.remove(leftover)
-        for name in ("events.jsonl", "fingerprints.jsonl"):
-            cut(folder.path / name, lambda record: bool(record["step"] <= keep_until_step), storage)
+        for name in _LOGS:
+            cut(folder.path / f"{name}.jsonl", (positions or {}).get(name, 0), storage)
         mirror = rebuild(folder.path, storage) if (folder.path / "tensorboard").exists() else None
         run = cls(folder.path, storage, mirror)
         run._worked = worked
-        resumed = [*folder.record.get("resumed", []), {"time": now(), "step": keep_until_step}]
+        resumed = [*folder.record.get("resumed", []), {"time": now()}]
         run.record(status="running", finished=None, duration=None, error=None, resumed=resumed, **this_process())
         return run
 
@@ -193,17 +182,16 @@ class Run:
         self._events.flush()
         self._fingerprints.flush()
 
-    def sync(self) -> None:
-        """Wait until the disk holds everything logged so far; call it before a checkpoint counts."""
-        self._events.sync()
-        self._fingerprints.sync()
+    def sync(self) -> dict[str, int]:
+        """Wait until the disk holds everything logged so far; gives the place in every log, for `reopen`."""
+        return {"events": self._events.sync(), "fingerprints": self._fingerprints.sync()}
 
     def record(self, **fields: Any) -> None:
         """Put facts into `run.json`, in one step; mappings (`digests`, `results`, …) are merged with what is there."""
         for name, value in fields.items():
             old = self._record.get(name)
             self._record[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, Mapping) else value
-        self._storage.write(self.path / NAME, encode_record(self._record))
+        self.storage.write(self.path / NAME, encode_record(self._record))
 
     def record_test_read(self, checkpoint: str) -> None:
         """Note that the test split was read, and with which checkpoint."""
@@ -211,8 +199,8 @@ class Run:
 
     def write_config(self, config: Config | Mapping[str, Any]) -> None:
         """Write `config.yaml` and record its digest."""
-        text, digest = _config_text(config)
-        self._settings = _settings(config)
+        text, digest = config_text(config)
+        self._settings = plain_settings(config)
         self.write_text("config.yaml", text)
         self.record(digests={"config": digest})
 
@@ -223,48 +211,36 @@ class Run:
         statistics: Mapping[str, Any] | None = None,
     ) -> None:
         """Write what was read into `data/`: footprints, the samples of each split, statistics; record the digest."""
-        roots = [footprint.root for footprint in footprints]
-        for number, footprint in enumerate(footprints):
-            self.write_text(f"data/footprint-{number}.json", footprint.to_json())
-        members = {split: list(ids) for split, ids in (membership or {}).items()}
-        if members:
-            self.write_text("data/membership.json", _json_text(members))
-        if statistics:
-            self.write_text("data/statistics.json", _json_text(statistics))
-        self.record(digests={"data": _sha256(canonical_json({"footprints": roots, "membership": members}))})
+        files, digest = data_files(footprints, membership or {}, statistics or {})
+        for name, text in files.items():
+            self.write_text(f"data/{name}", text)
+        self.record(digests={"data": digest})
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the run folder, in one step."""
         path = self.path / name
-        self._storage.make_directory(path.parent)
-        self._storage.write(path, text.encode())
+        self.storage.make_directory(path.parent)
+        self.storage.write(path, text.encode())
 
     def print_log(self, line: str) -> None:
         """Add a line to `log.txt`, with the time."""
         path = self.path / "log.txt"
         size = path.stat().st_size if path.exists() else 0
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._storage.append(path, f"{stamp} {line}\n".encode(), at=size)
+        self.storage.append(path, f"{now()} {line}\n".encode(), at=size)
 
     def figure(self, tag: str, image: Image, step: int) -> None:
         """Keep a picture: `figures/<tag>/<step>.png`, and in TensorBoard."""
-        parts = [part if _NAME.fullmatch(part) else re.sub(r"[^A-Za-z0-9_-]+", "_", part) for part in tag.split("/")]
-        folder = self.path.joinpath("figures", *filter(None, parts))
+        path = self.path / figure_path(tag, step)
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
-        self._storage.make_directory(folder)
-        self._storage.write(folder / f"{step:08d}.png", buffer.getvalue(), durable=False)
+        self.storage.make_directory(path.parent)
+        self.storage.write(path, buffer.getvalue(), durable=False)
         if self._mirror is not None:
             self._mirror.image(tag, step, buffer.getvalue())
 
     def write_predictions(self, split: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write `predictions/<split>.csv`: one row a sample, `id` first, every float so that it reads back exactly."""
-        names = sorted(columns, key=lambda name: name != "id")
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(zip(*(_plain_list(columns[name]) for name in names), strict=True))
-        self.write_text(f"predictions/{split}.csv", buffer.getvalue())
+        self.write_text(f"predictions/{split}.csv", predictions_csv(columns))
 
     def finish(self, error: BaseException | None = None) -> None:
         """Flush everything and mark how the run ended; leaving the `with` block does it."""
@@ -272,7 +248,7 @@ class Run:
             return
         self._ended = True
         if self._made and isinstance(error, UserError) and not isinstance(error, RunFailed):
-            _take_away(self._made, self._storage)
+            take_away(self._made, self.storage)
             return
         trouble = None
         try:
@@ -302,14 +278,14 @@ class Run:
 
         if config is not None:
             self.write_config(config)
-        code = capsule.capture(Path.cwd(), self.path / "code", exclude=runs_dir, storage=self._storage)
+        code = capsule.capture(Path.cwd(), self.path / "code", exclude=runs_dir, storage=self.storage)
         determinism = self._record["determinism"]
-        digest = environment.capture(self.path / "environment", determinism=determinism, storage=self._storage)
+        digest = environment.capture(self.path / "environment", determinism=determinism, storage=self.storage)
         self.record(digests={"code": code.digest, "environment": digest})
 
     def _close_logs(self) -> None:
         if self._mirror is not None and self._settings:
-            self._mirror.hparams(_flat(self._settings), list(self._record["results"]))
+            self._mirror.hparams(flat(self._settings), list(self._record["results"]))
         self.flush()
         self.sync()
 
@@ -321,72 +297,3 @@ class Run:
         self.record(status=status, finished=now(), duration=seconds, error=problem)
         if problem is not None:
             self.print_log(problem.get("traceback") or f"{status}: {problem['message']}")
-
-
-def _make_folder(runs_dir: Path, experiment: str, storage: Storage, made: list[Path]) -> Path:
-    """A new run folder; `made` collects every folder on the way that was not there."""
-    made += storage.make_directory(runs_dir)
-    if not any(runs_dir.iterdir()):  # never into a folder of the user's that holds something else
-        storage.write(runs_dir / _IGNORE, b"*\n")
-    made += storage.make_directory(runs_dir / experiment)
-    while True:
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        try:
-            made += storage.make_directory(runs_dir / experiment / name, exist_ok=False)
-        except FileExistsError:  # the same second and the same six digits: draw again
-            continue
-        return runs_dir / experiment / name
-
-
-def _take_away(made: Sequence[Path], storage: Storage) -> None:
-    """Remove a run folder that did not begin, and the empty ones above it that were made for it."""
-    for folder in reversed(made):
-        if (folder / NAME).exists():
-            storage.remove_tree(folder)
-            continue
-        if {path.name for path in folder.iterdir()} == {_IGNORE}:
-            storage.remove(folder / _IGNORE)
-        storage.remove_empty(folder)
-
-
-def _settings(config: Config | Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The settings as plain nested values."""
-    if config is None or isinstance(config, Mapping):
-        values: Mapping[str, Any] = json.loads(canonical_json(config or {}))
-        return values
-    return config.to_mapping()
-
-
-def _config_text(config: Config | Mapping[str, Any]) -> tuple[str, str]:
-    """The YAML text of a configuration and its digest."""
-    if isinstance(config, Mapping):
-        from deepdiva.config.yaml_writer import write
-
-        text = canonical_json(config)
-        return write(json.loads(json.dumps(config, default=plain))), _sha256(text)
-    from deepdiva.config import digest
-
-    return config.to_yaml(), digest(config)
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
-
-
-def _json_text(value: Any) -> str:
-    return f"{json.dumps(value, indent=1, default=plain)}\n"
-
-
-def _plain_list(column: Sequence[Any]) -> Sequence[Any]:
-    """A column of numpy or torch as Python's own numbers, whose text reads back exactly."""
-    to_list = getattr(column, "tolist", None)
-    values: Sequence[Any] = to_list() if callable(to_list) else column
-    return values
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -115,7 +115,9 @@ def rebuild(run: Path, storage: Storage | None = None) -> Mirror:
     old = list(folder.glob("events.out.tfevents.*"))
     mirror = Mirror(folder, storage)
     block: list[Mapping[str, Any]] = []
+    last = 0
     for event in read_lines(run / "events.jsonl"):
+        last = max(last, event["step"])
         block.append(event)
         if len(block) == _BLOCK:
             mirror.scalars(block)
@@ -123,8 +125,9 @@ def rebuild(run: Path, storage: Storage | None = None) -> Mirror:
             block = []
     mirror.scalars(block)
     for path in sorted((run / "figures").rglob("[0-9]*.png")):
-        tag = path.parent.relative_to(run / "figures").as_posix()
-        mirror.image(tag, int(path.stem), path.read_bytes(), wall_time=path.stat().st_mtime)
+        if int(path.stem) <= last:  # those of a resumed run that lie behind its logs will be drawn again
+            tag = path.parent.relative_to(run / "figures").as_posix()
+            mirror.image(tag, int(path.stem), path.read_bytes(), wall_time=path.stat().st_mtime)
     mirror.flush()
     for path in old:
         storage.remove(path)
