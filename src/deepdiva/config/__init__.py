@@ -1,10 +1,11 @@
 """One frozen tree of settings: read, override, check, write; and the components that it names."""
 
-from deepdiva.config.components import build, complete, problems_in
+from deepdiva.config.components import build, complete, complete_all, problems_in
+from deepdiva.config.explain import explain
 from deepdiva.config.layers import Layer, from_config, from_mapping, read_file
 from deepdiva.config.locate import Kind, locate
 from deepdiva.config.options import Option, options
-from deepdiva.config.resolve import Resolved, explain, resolve, search_ranges, task_name
+from deepdiva.config.resolve import Resolved, resolve, search_ranges, task_name, task_settings
 from deepdiva.config.search import SearchRange
 from deepdiva.config.settings import TaskInfo
 from deepdiva.config.tree import Config, Logging, Training, digest
@@ -25,6 +26,7 @@ __all__ = [
     "Training",
     "build",
     "complete",
+    "complete_all",
     "digest",
     "explain",
     "from_config",
@@ -37,4 +39,5 @@ __all__ = [
     "resolve",
     "search_ranges",
     "task_name",
+    "task_settings",
 ]

@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deepdiva.config.layers import get
 from deepdiva.config.locate import Kind, base_class, find
 from deepdiva.config.schema import REQUIRED, WrongValue, check
 from deepdiva.config.signature import Parameter, Signature, signature
+from deepdiva.config.tree import Config
 from deepdiva.config.values import CLASS, Component, in_words, is_plain, plain
 from deepdiva.errors import Problem, UserError, UserErrors, did_you_mean
 
@@ -21,7 +23,7 @@ def complete(
     component: Component,
     *,
     supplied: Mapping[str, Any] | None = None,
-    positional: int = 0,
+    positional: int | None = None,
     where: str = "",
     origins: Mapping[str, str] | None = None,
 ) -> Component:
@@ -31,27 +33,69 @@ def complete(
         kind: The kind of component.
         component: What the user asked for.
         supplied: Arguments that the data decide (`num_classes`), filled in where the signature has them.
-        positional: How many leading arguments the caller passes itself (an optimizer's parameters).
+        positional: How many leading arguments the caller passes itself; as the kind says when None.
         where: Dotted path of the component in the configuration: `model`.
         origins: Places of dotted paths, for messages; `Resolved.origins`.
 
     Raises:
         UserErrors: With every mistake in the component and the components inside its arguments.
     """
-    completion = _Completion(kind, where or kind.name, origins or {}, [])
-    result = completion.component(component, supplied or {}, positional)
-    if completion.problems:
-        raise UserErrors(completion.problems)
+    completion = _Completion(kind, where or kind.name, origins or {})
+    result = completion.component(component, supplied or {}, kind.positional if positional is None else positional)
+    completion.raise_problems()
     return result
 
 
+def complete_all(
+    config: Config,
+    kinds: Mapping[str, Kind],
+    *,
+    supplied: Mapping[str, Mapping[str, Any]] | None = None,
+    origins: Mapping[str, str] | None = None,
+) -> Config:
+    """The configuration with every component completed, all mistakes reported together.
+
+    Args:
+        config: The configuration.
+        kinds: For each path of a component, or of a list of components, its kind: `{"model": …, "task.augment": …}`.
+        supplied: For each path the arguments that the data decide.
+        origins: Places of dotted paths, for messages; `Resolved.origins`.
+    """
+    completion = _Completion(Kind("component"), "", origins or {})
+    completed: dict[str, Any] = {}
+    values = config.to_mapping()
+    for path, kind in kinds.items():
+        found = [
+            completion.at(kind, place).component(item, (supplied or {}).get(path, {}), kind.positional)
+            for place, item in components_in(path, get(values, path))
+        ]
+        is_list = isinstance(get(values, path), list)
+        completed[path] = found if is_list else next(iter(found), None)
+    completion.raise_problems()
+    return config.with_components(completed)
+
+
 def problems_in(
-    kind: Kind, component: Component, *, positional: int = 0, where: str = "", origins: Mapping[str, str] | None = None
+    kind: Kind,
+    component: Component,
+    *,
+    positional: int | None = None,
+    where: str = "",
+    origins: Mapping[str, str] | None = None,
 ) -> list[Problem]:
     """All mistakes that show before the data is there: as `complete`, but an argument may still be missing."""
-    completion = _Completion(kind, where or kind.name, origins or {}, [], is_final=False)
-    completion.component(component, {}, positional)
+    completion = _Completion(kind, where or kind.name, origins or {}, is_final=False)
+    completion.component(component, {}, kind.positional if positional is None else positional)
     return completion.problems
+
+
+def components_in(path: str, value: Any) -> list[tuple[str, Component]]:
+    """The components at a path, each with its own path: none, one, or those of a list."""
+    if value is None:
+        return []
+    if isinstance(value, list | tuple):
+        return [(f"{path}.{index}", Component.parse(item)) for index, item in enumerate(value)]
+    return [(path, Component.parse(value))]
 
 
 def build(kind: Kind, component: Component, *positional: Any) -> Any:
@@ -106,31 +150,38 @@ def inner(kind: Kind) -> Kind:
 class _Completion:
     """One pass over a component and the components inside it, collecting mistakes."""
 
-    def __init__(
-        self, kind: Kind, where: str, origins: Mapping[str, str], problems: list[Problem], *, is_final: bool = True
-    ) -> None:
+    def __init__(self, kind: Kind, where: str, origins: Mapping[str, str], *, is_final: bool = True) -> None:
         self.kind = kind
         self.where = where
         self.origins = origins
-        self.problems = problems
         self.is_final = is_final
+        self.problems: list[Problem] = []
+        self.causes: list[BaseException] = []
+
+    def at(self, kind: Kind, where: str) -> _Completion:
+        """The same pass, at another component."""
+        other = _Completion(kind, where, self.origins, is_final=self.is_final)
+        other.problems, other.causes = self.problems, self.causes
+        return other
+
+    def raise_problems(self) -> None:
+        """Raise all mistakes found, caused by the first exception of a user's own file."""
+        if self.problems:
+            raise UserErrors(self.problems) from next(iter(self.causes), None)
 
     def component(self, component: Component, supplied: Mapping[str, Any], positional: int) -> Component:
         """The component completed; what is wrong with it goes to `problems`."""
         try:
             found = find(self.kind, component.target)
-        except UserErrors as error:
-            self.problems += error.problems
-            return component
         except UserError as error:
             self.problem("", error.message, error.hint)
             if error.__cause__ is not None:
-                raise
+                self.causes.append(error.__cause__)
             return component
         whole = signature(found.object, positional=positional)
         passed = set(signature(found.object).parameters) - set(whole.parameters)
         given = {name: self.argument(name, value, whole, passed) for name, value in component.arguments.items()}
-        self.supply(given, supplied, whole, found.target)
+        self.supply(given, supplied, whole)
         self.require(given, whole, found.target)
         defaults = {item.name: item.default for item in whole.parameters.values() if _can_be_written(item.default)}
         ordered = {
@@ -154,9 +205,7 @@ class _Completion:
 
     def inside(self, name: str, value: Mapping[str, Any]) -> Any:
         """A component inside an argument, completed."""
-        below = _Completion(
-            inner(self.kind), f"{self.where}.{name}", self.origins, self.problems, is_final=self.is_final
-        )
+        below = self.at(inner(self.kind), f"{self.where}.{name}")
         try:
             completed = below.component(Component.parse(value), {}, 0)
         except ValueError as error:
@@ -174,7 +223,7 @@ class _Completion:
             return value
         return plain(typed) if is_plain(typed) else value
 
-    def supply(self, given: dict[str, Any], supplied: Mapping[str, Any], whole: Signature, target: str) -> None:
+    def supply(self, given: dict[str, Any], supplied: Mapping[str, Any], whole: Signature) -> None:
         """Fill in what the data decide, unless the user says something else."""
         for name, value in supplied.items():
             if name not in whole.parameters:

@@ -14,6 +14,8 @@ from deepdiva.config.values import CLASS, plain
 from deepdiva.config.yaml_reader import read_path
 from deepdiva.errors import Problem
 
+DEFAULT = "default"
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -54,7 +56,7 @@ def from_defaults(settings: Iterable[Setting]) -> Layer:
     for setting in settings:
         if setting.default is not REQUIRED:
             put(values, setting.path, plain(setting.default))
-    return Layer(values, lambda _: "default")
+    return Layer(values, lambda _: DEFAULT)
 
 
 def put(values: dict[str, Any], path: str, value: Any) -> None:

@@ -27,12 +27,14 @@ class Kind:
         base: The class that the result must be of, as `torch.nn:Module`; None when anything callable will do.
         short: Short names and what they mean: `{"cnn": "deepdiva.models.cnn:CNN"}`.
         namespaces: Modules whose classes go by their own names, whatever the case: `torch.optim`.
+        positional: How many leading arguments DeepDIVA passes itself: 1 for an optimizer, its parameters.
     """
 
     name: str
     base: str | None = None
     short: Mapping[str, str] = field(default_factory=dict)
     namespaces: tuple[str, ...] = ()
+    positional: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ def load_file(path: Path, place: str = "") -> ModuleType:
         )
         raise UserError(f"{place}there is no file {path}", did_you_mean(str(path), near) or f"looked in {Path.cwd()}")
     with _importable(file.parent):
+        importlib.invalidate_caches()  # the file may be newer than what is known of its folder
         name = _module_name(file)
         if name in sys.modules:
             return sys.modules[name]
@@ -219,7 +222,8 @@ def _importable(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(text)
+        with contextlib.suppress(ValueError):  # the user's own code may have changed the list
+            sys.path.remove(text)
         if text not in sys.path:
             sys.path.append(text)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from deepdiva.config.layers import get
 from deepdiva.config.schema import REQUIRED, Setting, choices, describe
-from deepdiva.config.settings import TaskInfo, full_paths, table
+from deepdiva.config.settings import TaskInfo, table
 from deepdiva.config.values import plain
-from deepdiva.config.words import as_option
+from deepdiva.config.words import shortest_option
 from deepdiva.config.yaml_writer import write_flow
 
 
@@ -49,11 +49,10 @@ def options(task: TaskInfo) -> list[Option]:
 
 
 def _option(setting: Setting, task: TaskInfo, settings: dict[str, Setting]) -> Option:
-    alone = full_paths(setting.leaf, settings) == [setting.path]
     default: Any = get(task.preset, setting.path, setting.default)
     return Option(
         path=setting.path,
-        short=as_option(setting.leaf if alone else setting.path),
+        short=shortest_option(setting.path, settings),
         type=describe(setting.annotation),
         default=None if default is REQUIRED else write_flow(plain(default)),
         description=setting.description,

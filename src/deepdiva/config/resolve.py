@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepdiva.config.layers import Layer, Merged, fold, from_defaults, from_mapping, get, merge
-from deepdiva.config.schema import REQUIRED, Setting, WrongValue, check
+from deepdiva.config.components import components_in, problems_in
+from deepdiva.config.layers import DEFAULT, Layer, Merged, fold, from_defaults, from_mapping, get, merge
+from deepdiva.config.locate import Kind
+from deepdiva.config.schema import REQUIRED, Setting, WrongValue, check, describe, settings_of
 from deepdiva.config.search import SearchRange, find_ranges, parse_range
 from deepdiva.config.settings import TaskInfo, suggest, table
 from deepdiva.config.tree import GROUPS, Config
 from deepdiva.config.values import CLASS, Component, in_words, plain
-from deepdiva.config.words import as_option
-from deepdiva.config.yaml_writer import write
+from deepdiva.config.words import shortest_option
 from deepdiva.errors import Problem, UserErrors
+
+PRESET = "task preset"
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,6 @@ class Resolved:
     task_settings: Mapping[str, Any]
     origins: Mapping[str, str]
 
-    def with_components(self, components: Mapping[str, Component | None]) -> Resolved:
-        """A copy with other components, such as completed ones: `{"model": …, "task.loss": …}`."""
-        own = {path.removeprefix("task."): item for path, item in components.items() if path.startswith("task.")}
-        config = self.config.with_components(components)
-        return replace(self, config=config, task_settings={**self.task_settings, **own})
-
 
 def task_name(layers: Sequence[Layer]) -> str | None:
     """The task that the layers name, the last one first; None when none does."""
@@ -48,12 +45,14 @@ def task_name(layers: Sequence[Layer]) -> str | None:
     return None
 
 
-def resolve(task: TaskInfo, *, layers: Sequence[Layer]) -> Resolved:
+def resolve(task: TaskInfo, *, layers: Sequence[Layer], kinds: Mapping[str, Kind] | None = None) -> Resolved:
     """The configuration that the layers give on top of the task's preset and the defaults.
 
     Args:
         task: The task that runs.
         layers: Files and options, each above the ones before it.
+        kinds: For each path of a component its kind (`{"model": …, "task.augment": …}`): what the user says of these
+            is checked against their signatures too, which imports what they need (torch).
 
     Raises:
         UserErrors: With every mistake in all layers.
@@ -61,18 +60,28 @@ def resolve(task: TaskInfo, *, layers: Sequence[Layer]) -> Resolved:
     settings = table(task)
     merged = _merge_all(task, layers, settings)
     problems = [problem for layer in layers for problem in layer.problems]
-    problems += _other_tasks(task, layers)
+    problems += [problem for layer in layers for problem in _misplaced(task, layer)]
     problems += _unknown_keys(merged, settings)
     problems += _refused_ranges(merged)
     values: dict[str, Any] = {}
     for setting in settings.values():
         try:
-            values[setting.path] = _checked(setting, merged)
+            values[setting.path] = _checked(setting, merged, settings)
         except WrongValue as error:
             problems.append(_problem_at(setting.path, merged, error))
+    for path, kind in (kinds or {}).items():
+        problems += _component_problems(path, kind, values.get(path), merged)
     if problems:
         raise UserErrors(_sorted(problems))
     return Resolved(_tree(task, values), _below("task", values), dict(merged.origins))
+
+
+def task_settings(cls: type, config: Config) -> dict[str, Any]:
+    """The task's fields from a complete configuration, in their own types: `cls(**task_settings(cls, config))`."""
+    arguments = config.task.arguments
+    return {
+        item.path: check(item.annotation, arguments[item.path]) for item in settings_of(cls) if item.path in arguments
+    }
 
 
 def search_ranges(task: TaskInfo, *, layers: Sequence[Layer]) -> dict[str, SearchRange]:
@@ -90,39 +99,21 @@ def search_ranges(task: TaskInfo, *, layers: Sequence[Layer]) -> dict[str, Searc
     return found
 
 
-def explain(resolved: Resolved) -> str:
-    """The configuration as YAML with the place that each value came from behind it."""
-    lines = write(resolved.config.to_mapping()).splitlines()
-    width = max(len(line) for line in lines if len(line) <= 60)
-    path: list[tuple[int, str]] = []
-    explained = []
-    for line in lines:
-        text = line.lstrip(" ")
-        depth = len(line) - len(text)
-        key = text.partition(":")[0].strip('"')
-        path = [*(item for item in path if item[0] < depth), (depth, key)]
-        has_value = not text.endswith(":") and not text.startswith("- ")
-        place = _place(resolved.origins, [name for _, name in path])
-        explained.append(f"{line:<{width}}  # {place}" if has_value else line)
-    return "\n".join(explained) + "\n"
-
-
-def _place(origins: Mapping[str, str], parts: list[str]) -> str:
-    exact = ".".join(parts)
-    return origins.get(exact, origins.get(exact.removesuffix(f".{CLASS}"), "default"))
-
-
 def _merge_all(task: TaskInfo, layers: Sequence[Layer], settings: Mapping[str, Setting]) -> Merged:
     """Defaults, preset, the layers, and the task's name on top."""
     components = frozenset({"task", *(path for path, setting in settings.items() if setting.is_component)})
     name = Layer({"task": {CLASS: task.name}}, lambda _: "command line")
-    below = [name, from_defaults(settings.values()), from_mapping(task.preset, "task preset")]
-    return merge([*below, *(_for_task(task, layer) for layer in layers), name], components)
+    below = [name, from_defaults(settings.values()), from_mapping(task.preset, PRESET)]
+    return merge([*below, *(_fit(task, layer) for layer in layers), name], components)
 
 
-def _for_task(task: TaskInfo, layer: Layer) -> Layer:
-    """The layer in a form that merges: empty groups left out, another task's settings too."""
-    values = {key: value for key, value in layer.values.items() if value is not None or key not in GROUPS}
+def _fit(task: TaskInfo, layer: Layer) -> Layer:
+    """The layer without what cannot be merged: empty groups, and what `_misplaced` reports."""
+    values = {
+        key: value
+        for key, value in layer.values.items()
+        if "." not in key and (key not in GROUPS or isinstance(value, Mapping))
+    }
     if _names_other_task(task, layer):
         del values["task"]
     return replace(layer, values=values)
@@ -133,74 +124,93 @@ def _names_other_task(task: TaskInfo, layer: Layer) -> bool:
     return name is not None and fold(name) != fold(task.name)
 
 
-def _other_tasks(task: TaskInfo, layers: Sequence[Layer]) -> Iterator[Problem]:
-    for layer in layers:
-        if _names_other_task(task, layer):
-            message = f"these settings are for the task {task_name([layer])!r}, but {task.name!r} is to run"
-            yield Problem(message, layer.where("task"), "remove the line, or run that task")
+def _misplaced(task: TaskInfo, layer: Layer) -> Iterator[Problem]:
+    """Problems of a layer's form: dots in keys, a single value for a group, another task."""
+    for key, value in layer.values.items():
+        if "." in key:
+            group, _, leaf = key.partition(".")
+            yield Problem(
+                f"the key '{key}' has a dot", layer.where(key), f"write `{group}:`, below it, indented, `{leaf}:`"
+            )
+        elif key in GROUPS and not isinstance(value, Mapping | None):
+            message = f"'{key}': expected settings below it, got {in_words(value)}"
+            yield Problem(message, layer.where(key), f"write `{key}:` and below it, indented, such as `{_first(key)}:`")
+    if _names_other_task(task, layer):
+        message = f"these settings are for the task '{task_name([layer])}', but '{task.name}' is to run"
+        yield Problem(message, layer.where("task"), "remove the line, or run that task")
+
+
+def _first(group: str) -> str:
+    return next(iter(GROUPS[group].model_fields))
 
 
 def _unknown_keys(merged: Merged, settings: Mapping[str, Setting]) -> Iterator[Problem]:
     """A problem for every key that is no setting."""
     for key, value in merged.values.items():
-        if key in settings:
-            continue
-        if key not in (*GROUPS, "task"):
-            yield _unknown(key, merged, settings)
-        elif not isinstance(value, Mapping):
-            yield _problem_at(key, merged, WrongValue(f"expected settings below it, got {in_words(value)}"))
-        else:
+        if key in (*GROUPS, "task"):
             for leaf in value:
                 if f"{key}.{leaf}" not in settings and (key, leaf) != ("task", CLASS):
                     yield _unknown(f"{key}.{leaf}", merged, settings)
+        elif key not in settings:
+            yield _unknown(key, merged, settings)
 
 
 def _unknown(path: str, merged: Merged, settings: Mapping[str, Setting]) -> Problem:
-    layer = merged.givers[path]
     match = suggest(path, settings)
-    hint = "see --help for all settings"
-    if "." in path and path in merged.values:
-        above, _, leaf = path.rpartition(".")
-        hint = f"write `{above}:` and below it, indented, `{leaf}:`"
-    elif match:
-        hint = f"did you mean `{as_option(match) if layer.option_names else match}`?"
-    return Problem(f"there is no setting {path!r}", layer.where(path), hint)
+    hint = f"did you mean '{match}'?" if match else "see --help for all settings"
+    if match and "." in match and match.rpartition(".")[0] != path.rpartition(".")[0]:
+        group, _, leaf = match.rpartition(".")
+        hint = f"did you mean '{leaf}' below '{group}:'?"
+    return Problem(f"there is no setting '{path}'", merged.givers[path].where(path), hint)
 
 
 def _refused_ranges(merged: Merged) -> Iterator[Problem]:
     for path, text in find_ranges(merged.values):
         try:
             parse_range(text)
-            error = WrongValue(f"`{text}` is a search range, and a plain run needs one value", "add `--tune TRIALS`")
+            error = WrongValue(
+                f"`{text}` is a search range, but a run needs one value", "add `--tune TRIALS` to search"
+            )
         except WrongValue as wrong:
             error = wrong
         yield _problem_at(path.removesuffix(f".{CLASS}"), merged, error)
 
 
-def _checked(setting: Setting, merged: Merged) -> Any:
-    """The value of a setting in its own type; a search range counts as the default, for it is reported elsewhere."""
+def _checked(setting: Setting, merged: Merged, settings: Mapping[str, Setting]) -> Any:
+    """The value of a setting in its own type; None for one with a search range, which is reported elsewhere."""
     value = get(merged.values, setting.path, REQUIRED)
     if value is REQUIRED:
-        raise WrongValue(f"'{setting.leaf}' needs a value", f"write `{as_option(setting.path)} VALUE`")
+        message = f"the task needs '{setting.leaf}': {describe(setting.annotation)}"
+        raise WrongValue(message, f"write `{shortest_option(setting.path, settings)} VALUE`")
     if setting.is_component and isinstance(value, Mapping) and CLASS not in value:
-        raise WrongValue(
-            f"'{setting.path}' has arguments but no class", f"write `{as_option(setting.path)} NAME` or `class: NAME`"
-        )
+        option = shortest_option(setting.path, settings)
+        given = ", ".join(value) or "nothing"
+        message = f"'{setting.path}' has arguments ({given}), but no class"
+        raise WrongValue(message, f"write `{option} NAME`, or `class: NAME` in a file")
     if any(find_ranges(value)):
         return None
     return check(setting.annotation, value)
 
 
+def _component_problems(path: str, kind: Kind, value: Any, merged: Merged) -> Iterator[Problem]:
+    """Mistakes in the components at a path, when the user said anything about them."""
+    places = {place for known, place in merged.origins.items() if known == path or known.startswith(f"{path}.")}
+    if places <= {DEFAULT, PRESET}:
+        return
+    for name, component in components_in(path, value):
+        yield from problems_in(kind, component, where=name, origins=merged.origins)
+
+
 def _problem_at(path: str, merged: Merged, error: WrongValue) -> Problem:
-    """A problem at the place that gave a path its value; a file's line needs the setting's name beside it."""
-    above = path
-    while above and above not in merged.givers:
-        above = above.rpartition(".")[0]
-    if not above:
+    """A problem at the place that gave a path its value; where that is a file, the message names the setting."""
+    known = path
+    while known and known not in merged.givers:
+        known = known.rpartition(".")[0]
+    if known in ("", "task"):
         return Problem(error.message, None, error.hint)
-    layer = merged.givers[above]
-    message = error.message if layer.option_names or f"'{path}" in error.message else f"'{path}': {error.message}"
-    return Problem(message, layer.where(path), error.hint)
+    layer = merged.givers[known]
+    is_named = layer.option_names or f"'{path}" in error.message
+    return Problem(error.message if is_named else f"'{path}': {error.message}", layer.where(path), error.hint)
 
 
 def _sorted(problems: Sequence[Problem]) -> list[Problem]:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from deepdiva.config.values import Component, Range, in_words
+from deepdiva.config.yaml_reader import read_scalar
 from deepdiva.errors import did_you_mean
 
 REQUIRED: Any = object()
@@ -74,7 +75,9 @@ class WrongValue(ValueError):
 
 def settings_of(cls: type, prefix: str = "") -> list[Setting]:
     """The settings that the fields of a dataclass or pydantic model declare; descriptions from its `Args` section."""
-    descriptions = argument_descriptions(cls)
+    descriptions: dict[str, str] = {}
+    for owner in reversed(cls.__mro__[:-1]):  # fields are inherited, and so is what is said of them
+        descriptions |= argument_descriptions(owner)
     found = []
     for name, (annotation, default) in _fields(cls).items():
         found.append(Setting(prefix + name, _evaluated(annotation, cls), default, descriptions.get(name, "")))
@@ -231,6 +234,8 @@ def check(annotation: Any, value: Any) -> Any:
 def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
     """The checker of a type; None for a type that values from a file cannot be checked against."""
     try:
+        if annotation is Component:  # pydantic takes no settings for a dataclass
+            return TypeAdapter(annotation)
         return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
     except (PydanticUserError, NameError, TypeError):
         return None
@@ -256,6 +261,6 @@ def _hint(annotation: Any, value: Any) -> str | None:
             return f"write {'true' if value.lower() in ('yes', 'on') else 'false'}: YAML 1.2 reads `{value}` as text"
         if type(None) in allowed and value.lower() in ("none", "nil"):
             return "write null"
-        if allowed & {int, float} and re.fullmatch(r"[-+]?[\d_,.eE+-]+", value):
-            return "write digits with a decimal point, without `_` and `,`"
+        if allowed & {int, float} and isinstance(read_scalar(value.replace("_", "").replace(",", "")), int | float):
+            return "write the number without quotation marks, `_` and `,`"
     return None

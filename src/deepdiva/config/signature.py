@@ -7,7 +7,7 @@ import builtins
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -40,16 +40,15 @@ def signature(target: Any, *, positional: int = 0) -> Signature:
     """
     if not inspect.isclass(target):
         return _of_function(inspect.unwrap(target), (), positional, depth=0)
-    functions = _constructors(target)
-    if not functions:
+    constructors = _constructors(target)
+    if not constructors or not inspect.isfunction(constructors[0]):
         return _of_builtin(target, positional)
-    return _of_function(functions[0], tuple(functions[1:]), positional + 1, depth=0)
+    return _of_function(constructors[0], tuple(constructors[1:]), positional + 1, depth=0)
 
 
-def _constructors(cls: type) -> list[Callable[..., Any]]:
-    """The Python constructors of a class and its bases, in the order in which `super()` finds them."""
-    found = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
-    return [inspect.unwrap(function) for function in found if inspect.isfunction(inspect.unwrap(function))]
+def _constructors(cls: type) -> list[Any]:
+    """The constructors of a class and its bases, in the order in which `super()` finds them, but for `object`'s."""
+    return [inspect.unwrap(vars(base)["__init__"]) for base in cls.__mro__[:-1] if "__init__" in vars(base)]
 
 
 def _of_builtin(target: Any, positional: int) -> Signature:
@@ -104,6 +103,8 @@ def _passed_on(function: Any, extra: str, above: tuple[Any, ...], names: Mapping
     found = {name: Parameter(name, Any, None) for name in _keys_read(tree, extra)}
     is_open = False
     for call in _calls_with(tree, extra):
+        if _is_super_init(call.func) and not above:
+            continue  # that is `object.__init__`, which takes nothing
         target = _callee(call.func, above, names)
         if target is None:
             is_open = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -130,10 +130,10 @@ class Config(BaseModel):
         """All settings as YAML: read back, it gives the same configuration and the same bytes."""
         return write(self.to_mapping())
 
-    def with_components(self, components: Mapping[str, Component | None]) -> Config:
-        """A copy with other components at the given paths: `{"model": …, "task.loss": …}`."""
-        own = {path: component for path, component in components.items() if "." not in path}
-        of_task = {path.removeprefix("task."): component for path, component in components.items() if "." in path}
+    def with_components(self, components: Mapping[str, Component | Sequence[Component] | None]) -> Config:
+        """A copy with other components at the given paths: `{"model": …, "task.augment": […]}`."""
+        own: dict[str, Any] = {path: item for path, item in components.items() if "." not in path}
+        of_task = {path.removeprefix("task."): item for path, item in components.items() if "." in path}
         if of_task:
             own["task"] = Component(self.task.target, {**self.task.arguments, **of_task})
         return self.model_copy(update=own)
@@ -162,7 +162,7 @@ def _problems(error: ValidationError) -> list[Problem]:
     found: dict[str, Problem] = {}
     for detail in error.errors():
         parts = [str(part) for part in detail["loc"]]
-        path = next((p for p in (".".join(parts[:2]), parts[0] if parts else "") if p in settings), ".".join(parts))
+        path = ".".join(parts[:2] if parts[:1] and parts[0] in GROUPS else parts[:1])
         if path not in found:
             found[path] = _problem(path, detail, settings)
     return list(found.values())
@@ -170,10 +170,10 @@ def _problems(error: ValidationError) -> list[Problem]:
 
 def _problem(path: str, detail: Mapping[str, Any], settings: Mapping[str, Setting]) -> Problem:
     if detail["type"] == "extra_forbidden":
-        return Problem("there is no such setting", path, did_you_mean(path, settings))
+        return Problem("there is no such setting", path, did_you_mean(path, [*settings, *Config.model_fields]))
     if detail["type"] == "missing":
         return Problem("a value is needed", path)
-    if path not in settings:
+    if path not in settings or path in GROUPS:
         return Problem(f"expected settings, got {in_words(detail['input'])}", path or "Config")
     wrong = wrong_value(settings[path].annotation, detail["input"], [detail])
     return Problem(wrong.message, path, wrong.hint)

@@ -24,7 +24,7 @@ def parse_words(words: Sequence[str], task: TaskInfo, *, also: Iterable[str] = (
         task: The task, whose fields are options too.
         also: Names of the command's own options, to be suggested for a misspelt one.
     """
-    reading = _Reading(table(task), tuple(also))
+    reading = _Reading(table(task), tuple(name.lstrip("-").replace("-", "_") for name in also))
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -165,6 +165,12 @@ def _without_no(name: str) -> str | None:
     if leaf.startswith("no_"):
         return f"{group}{dot}{leaf.removeprefix('no_')}"
     return name.removeprefix("no_") if name.startswith("no_") else None
+
+
+def shortest_option(path: str, settings: Mapping[str, Setting]) -> str:
+    """The shortest option that means a setting: `--patience` for `training.patience`."""
+    leaf = path.rpartition(".")[2]
+    return as_option(leaf if full_paths(leaf, settings) == [path] else path)
 
 
 def as_option(path: str) -> str:

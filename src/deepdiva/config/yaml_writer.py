@@ -17,7 +17,15 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 def write(values: Mapping[str, Any]) -> str:
     """A YAML text of the mapping: blocks for mappings, one line for lists of single values."""
-    return "".join(f"{line}\n" for line in _mapping_lines(values)) if values else "{}\n"
+    return "".join(f"{line}\n" for _, line in write_lines(values)) if values else "{}\n"
+
+
+def write_lines(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """The lines of the text, each with the dotted path of the value that begins there (empty for none)."""
+    lines: list[tuple[str, str]] = []
+    for key, value in values.items():
+        lines += _entry(f"{_text(key)}:", value, f"{above}.{key}" if above else key)
+    return lines
 
 
 def write_scalar(value: Any) -> str:
@@ -42,24 +50,21 @@ def write_flow(value: Any) -> str:
     return write_scalar(value)
 
 
-def _mapping_lines(values: Mapping[str, Any]) -> list[str]:
-    lines: list[str] = []
-    for key, value in values.items():
-        lines += _entry_lines(f"{_text(key)}:", value)
-    return lines
-
-
-def _entry_lines(head: str, value: Any) -> list[str]:
+def _entry(head: str, value: Any, path: str) -> list[tuple[str, str]]:
     """The lines of `key: value` or `- value`, where `head` is `key:` or `-`."""
     if isinstance(value, Mapping) and value:
-        lines = _mapping_lines(value)
+        lines = write_lines(value, path)
         if head == "-":
-            return [f"- {lines[0]}", *(f"  {line}" for line in lines[1:])]
-        return [head, *(f"  {line}" for line in lines)]
+            return [(path, f"- {lines[0][1]}"), *_indented(lines[1:])]
+        return [("", head), *_indented(lines)]
     if isinstance(value, list) and _holds_mapping(value):
-        lines = [line for item in value for line in _entry_lines("-", item)]
-        return [head, *(f"  {line}" for line in lines)]
-    return [f"{head} {write_flow(value)}"]
+        items = [line for index, item in enumerate(value) for line in _entry("-", item, f"{path}.{index}")]
+        return [(path, head), *_indented(items)]
+    return [(path, f"{head} {write_flow(value)}")]
+
+
+def _indented(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(path, f"  {line}") for path, line in lines]
 
 
 def _holds_mapping(value: Any) -> bool:
