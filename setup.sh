@@ -115,14 +115,16 @@ check_environment() {
     fi
 }
 
-# Installs into .venv with uv or pip, whichever is there; the arguments are those that both understand.
+# Installs into .venv; the arguments are those that uv and pip both understand. Where uv cannot reach the packages
+# (certificates and mirrors that only pip was told of), pip tries: the hashes make it the same result.
 install() {
     if [ -n "$uv" ]; then
-        "$uv" pip install --python .venv/bin/python "$@"
-    else
-        .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
-        .venv/bin/python -m pip install --disable-pip-version-check "$@"
+        "$uv" pip install --python .venv/bin/python "$@" && return
+        say "uv could not do it; trying again with pip"
+        uv=""
     fi
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
+    .venv/bin/python -m pip install --disable-pip-version-check "$@"
 }
 
 mode=runtime

@@ -13,16 +13,29 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LOCKS = [ROOT / "requirements" / "runtime.txt", ROOT / "requirements" / "dev.txt"]
-# Stands for uv: makes an environment whose `deepdiva` says what it was asked, and writes down every call.
-FAKE_UV = f"""#!/bin/sh
-echo "$@" >> "$CALLS"
+# Stands for uv: makes an environment and writes down every call; $FAIL names the installers that fail.
+FAKE_UV = """#!/bin/sh
 if [ "$1" = venv ]; then
     mkdir -p .venv/bin
-    ln -s {sys.executable} .venv/bin/python
-    printf '#!/bin/sh\\necho "deepdiva $@"\\n' > .venv/bin/deepdiva
-    chmod +x .venv/bin/deepdiva
+    cp "$STAND_INS/python" "$STAND_INS/deepdiva" .venv/bin
+    exit
 fi
-if [ "$FAIL" = "$1" ]; then exit 7; fi
+echo "uv $@" >> "$CALLS"
+case "$FAIL" in *uv*) exit 7 ;; esac
+"""
+# Stands for the environment's Python: never the real pip, which would install into the Python that runs the tests.
+FAKE_PYTHON = f"""#!/bin/sh
+if [ "$1 $2" = "-m pip" ]; then
+    if [ "$3" = --version ]; then exit; fi
+    shift
+    echo "$@" >> "$CALLS"
+    case "$FAIL" in *pip*) exit 8 ;; esac
+    exit
+fi
+exec {sys.executable} "$@"
+"""
+FAKE_DEEPDIVA = """#!/bin/sh
+echo "deepdiva $@"
 """
 
 
@@ -33,20 +46,24 @@ class Checkout:
         self.folder = folder / "a checkout"
         self.programs = folder / "bin"
         self.programs.mkdir()
+        self.stand_ins = folder / "stand-ins"
+        self.stand_ins.mkdir()
         self.calls = folder / "calls"
         shutil.copytree(ROOT / "requirements", self.folder / "requirements")
         for name in ("setup.sh", "pyproject.toml"):
             shutil.copy(ROOT / name, self.folder / name)
+        write_program(self.stand_ins / "python", FAKE_PYTHON)
+        write_program(self.stand_ins / "deepdiva", FAKE_DEEPDIVA)
 
     def program(self, name: str, text: str) -> None:
-        path = self.programs / name
-        path.write_text(text)
-        path.chmod(0o755)
+        """Puts a program in front of the system's of the same name."""
+        write_program(self.programs / name, text)
 
     def setup(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "CALLS": str(self.calls),
+            "STAND_INS": str(self.stand_ins),
             "FAIL": "",
             "PYTHON": sys.executable,
         }
@@ -61,7 +78,12 @@ class Checkout:
     def installations(self) -> list[str]:
         """The packages that were asked for so far, one entry a call of the installer."""
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
-        return [line for line in lines if line.startswith("pip install")]
+        return [line for line in lines if " install " in line]
+
+
+def write_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 @pytest.fixture
@@ -117,11 +139,19 @@ def test_dev_adds_to_an_environment_and_stays(checkout: Checkout):
 
 
 def test_an_interrupted_installation_is_taken_up_again(checkout: Checkout):
-    assert checkout.setup(FAIL="pip").returncode == 7
+    assert checkout.setup(FAIL="uv pip").returncode == 8
     resumed = checkout.setup()
     assert resumed.returncode == 0
     assert "Nothing to install" not in resumed.stdout
-    assert len(checkout.installations()) == 3
+    assert len(checkout.installations()) == 4
+
+
+def test_pip_does_what_uv_cannot(checkout: Checkout):
+    done = checkout.setup(FAIL="uv")
+    assert done.returncode == 0
+    assert "trying again with pip" in done.stdout
+    assert [call.split()[0] for call in checkout.installations()] == ["uv", "pip", "pip"]
+    assert "--require-hashes -r requirements/runtime.txt" in checkout.installations()[1]
 
 
 def test_a_moved_checkout_gets_a_new_environment(checkout: Checkout):
