@@ -15,6 +15,8 @@ class UserError(Exception):
         hint: What to do about it.
     """
 
+    exit_code = 2
+
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
@@ -22,6 +24,12 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n  hint: {self.hint}"
+
+
+class RunFailed(UserError):
+    """A run that began and could not go on, for a reason that needs no traceback (exit code 1)."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)

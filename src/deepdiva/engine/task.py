@@ -37,7 +37,6 @@ class DataSplits:
         supplies: Arguments that the data decide (`num_classes`, `in_channels`, …): given to the model where its
             signature has them, and written to the run's configuration.
         classes: Class names in the order of their indices; empty where the task has none.
-        statistics: Numbers that preprocessing used (mean, std, …), kept in the run folder and the checkpoint.
         membership: For each split, the names of its samples, where the split was made and not found.
     """
 
@@ -47,7 +46,6 @@ class DataSplits:
     footprints: Sequence[Footprint] = ()
     supplies: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
-    statistics: Mapping[str, Any] = field(default_factory=dict)
     membership: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -123,6 +121,10 @@ class Task:
 
     score: ClassVar[Score] = Score("loss", "min")
     """What decides the best epoch: `loss` or a name that `metrics` gives, on the validation split."""
+
+    statistics: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """No setting: numbers that `load_data` took from the training split (mean, std, class weights) and `step` uses.
+    Plain values only; they are kept in the run folder and in every checkpoint."""
 
     def load_data(self, source: str | None) -> DataSplits:
         """The splits from `source`, the value of `--data`; raises `UserError` for data that cannot be used."""

@@ -1,0 +1,106 @@
+"""`deepdiva new` and `deepdiva check`: a task of your own, and whether it keeps to the contract."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import keyword
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from deepdiva.errors import UserError, did_you_mean
+
+_TEST = '''"""{cls} keeps to what the loop and the guarantees expect of a task."""
+
+from pathlib import Path
+
+from deepdiva.experiments.check import check
+
+TASK = f"{{Path(__file__).with_name('{module}.py')}}:{cls}"
+
+
+def test_{module}_conforms() -> None:
+    failed = [f"{{outcome.name}}: {{outcome.detail}}" for outcome in check(TASK) if not outcome.passed]
+    assert not failed, "\\n".join(failed)
+'''
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds `new` and `check`."""
+    new_parser = subparsers.add_parser("new", help="write a task file of your own, and a test for it")
+    new_parser.add_argument("name", metavar="NAME", help="name of the task: my-task gives my_task.py with MyTask")
+    new_parser.add_argument("--from", dest="source", default="image-classification", metavar="TASK")
+    new_parser.add_argument("--into", default=".", metavar="DIR", help="where to write (default: this folder)")
+    new_parser.set_defaults(func=new)
+    check_parser = subparsers.add_parser("check", help="try a task against everything the loop expects of one")
+    check_parser.add_argument("task", metavar="TASK", help="as in `deepdiva run`: my_task.py:MyTask, or a short name")
+    check_parser.add_argument("--config", action="append", default=[], metavar="FILE", help="settings from a file")
+    check_parser.add_argument("--json", action="store_true", help="the answer for machines")
+    check_parser.add_argument("words", nargs=argparse.REMAINDER, metavar="--OPTION VALUE", help="as in `deepdiva run`")
+    check_parser.set_defaults(func=check)
+
+
+def new(arguments: argparse.Namespace) -> int:
+    """`deepdiva new NAME --from TASK`."""
+    from deepdiva.tasks import NAMES
+
+    module = re.sub(r"\W+", "_", arguments.name).strip("_").lower()
+    if not module.isidentifier() or keyword.iskeyword(module):
+        raise UserError(f"{arguments.name!r} cannot name a Python file", "use letters, digits and dashes: my-task")
+    if arguments.source not in NAMES:
+        raise UserError(
+            f"--from {arguments.source}: there is no such task",
+            did_you_mean(arguments.source, NAMES) or f"one of {', '.join(NAMES)}",
+        )
+    cls = "".join(word.capitalize() for word in module.split("_"))
+    into = Path(arguments.into)
+    files = {
+        into / f"{module}.py": _task_source(arguments.source, NAMES[arguments.source], module, cls),
+        into / f"test_{module}.py": _TEST.format(module=module, cls=cls),
+    }
+    taken = [str(path) for path in files if path.exists()]
+    if taken:
+        raise UserError(f"{' and '.join(taken)} exists already", "choose another name; nothing was written")
+    into.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"wrote {path}\n")
+    sys.stdout.write(f"\nrun it     deepdiva run {into / module}.py:{cls}\n")
+    sys.stdout.write(f"check it   deepdiva check {into / module}.py:{cls}\n")
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """`deepdiva check TASK`; 0 when every point holds, 1 otherwise."""
+    from deepdiva.config import read_file
+    from deepdiva.engine import determinism
+
+    determinism.prepare("invariant")
+    from deepdiva.experiments.check import check as outcomes_of
+
+    layers = [read_file(Path(path)) for path in arguments.config]
+    outcomes = []
+    for outcome in outcomes_of(arguments.task, layers=layers, words=arguments.words):
+        outcomes.append(outcome)
+        if not arguments.json:
+            sys.stdout.write(f"{'ok  ' if outcome.passed else 'FAIL'}  {outcome.name:<20}  {outcome.detail}\n")
+    failed = sum(not outcome.passed for outcome in outcomes)
+    if arguments.json:
+        sys.stdout.write(json.dumps([vars(outcome) for outcome in outcomes]) + "\n")
+    else:
+        sys.stdout.write(f"\n{len(outcomes) - failed} of {len(outcomes)} points hold\n")
+    return 1 if failed else 0
+
+
+def _task_source(name: str, home: str, module: str, cls: str) -> str:
+    """The source of one of our tasks with the user's names in it."""
+    path, _, old = home.partition(":")
+    spec = find_spec(path)
+    if spec is None or spec.origin is None:
+        raise UserError(f"the source of {name} was not found", "is DeepDIVA installed from a wheel or a checkout?")
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    text = re.sub(rf"\b{old}\b", cls, text)
+    return text.replace(f"deepdiva run {name}", f"deepdiva run {module}.py:{cls}")

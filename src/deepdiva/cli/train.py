@@ -1,0 +1,209 @@
+"""`deepdiva run` and `deepdiva resume`: train a task, or go on where a run ended."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepdiva.errors import UserError
+
+if TYPE_CHECKING:
+    from deepdiva.config import Layer, Option, Resolved
+    from deepdiva.runs.folder import RunFolder
+
+USAGE = """\
+usage: deepdiva run TASK [--config FILE ...] [--OPTION VALUE ...]
+
+  deepdiva run image-classification                      the bundled digits, all defaults
+  deepdiva run points --data spirals --epochs 100        another task, other settings
+  deepdiva run image-classification --data PATH          your images: {train,val,test}/<class>/*.png
+  deepdiva run my_task.py:MyTask --model my_models.py:MyNet --model.hidden 64
+  deepdiva run --config runs/EXPERIMENT/RUN/config.yaml  a run once more, as it stands
+
+tasks: %(tasks)s, or your own: file.py:Class, package.module:Class
+`deepdiva run TASK --help` lists every option of a task.
+"""
+OWN_OPTIONS = {
+    "--config FILE": "settings from a YAML file; may stand several times, later files win, options win over all",
+    "--print-config": "print the whole configuration and do nothing",
+    "--origins": "with --print-config: say where each value came from",
+    "--json": "the answer for machines",
+}
+
+
+@dataclass
+class _Request:
+    """The words of `deepdiva run`, sorted into the command's own options and those of the task."""
+
+    task: str | None = None
+    files: list[Path] = field(default_factory=list)
+    flags: set[str] = field(default_factory=set)
+    words: list[str] = field(default_factory=list)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds `run` (for the list of commands; it parses its own words) and `resume`."""
+    subparsers.add_parser("run", help="train a task and record everything", add_help=False)
+    parser = subparsers.add_parser("resume", help="go on where a run ended, to the same bits")
+    parser.add_argument("run", metavar="RUN", help="a run's folder, its id or the beginning of it, or `last`")
+    parser.add_argument("--runs-dir", default="runs", help="where runs are kept (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the answer for machines")
+    parser.set_defaults(func=resume)
+
+
+def run(words: Sequence[str]) -> int:
+    """`deepdiva run …`."""
+    from deepdiva import tasks
+    from deepdiva.config import explain, read_file
+    from deepdiva.engine import determinism
+
+    request = _read(words)
+    if "--help" in request.flags:
+        return _help(request)
+    layers = [read_file(path) for path in request.files]
+    level = _level(request.words, layers)
+    determinism.prepare(level)
+    own = [option.split()[0] for option in OWN_OPTIONS]
+    resolved = tasks.configure(request.task, layers=layers, words=request.words, also=own)
+    if "--print-config" in request.flags:
+        sys.stdout.write(explain(resolved) if "--origins" in request.flags else resolved.config.to_yaml())
+        return 0
+    if determinism.needs_new_process(resolved.config.determinism):
+        determinism.execute_again(resolved.config.determinism)
+    return _train(resolved, ["deepdiva", "run", *words], as_json="--json" in request.flags)
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """`deepdiva resume RUN`."""
+    from deepdiva.engine import determinism
+    from deepdiva.engine.progress import ConsoleProgress
+    from deepdiva.runs.folder import find_run
+
+    folder = find_run(arguments.run, arguments.runs_dir)
+    level = str(folder.config().get("determinism", "invariant"))
+    determinism.prepare(level)
+    if determinism.needs_new_process(level):
+        determinism.execute_again(level)
+    from deepdiva.experiments.resume import resume as resume_run
+
+    finished = resume_run(folder, progress=ConsoleProgress())
+    _print_answer(finished, as_json=arguments.json)
+    return 0
+
+
+def _train(resolved: Resolved, command: Sequence[str], *, as_json: bool) -> int:
+    from deepdiva.engine.progress import ConsoleProgress
+    from deepdiva.experiments.train import train
+
+    try:
+        folder = train(resolved.config, command=command, progress=ConsoleProgress())
+    except KeyboardInterrupt as interruption:
+        sys.stderr.write("".join(f"{note}\n" for note in getattr(interruption, "__notes__", ())))
+        raise
+    _print_answer(folder, as_json=as_json)
+    return 0
+
+
+def _read(words: Sequence[str]) -> _Request:
+    rest = list(words)
+    request = _Request(task=rest.pop(0) if rest and not rest[0].startswith("-") else None)
+    flags = {option for option in OWN_OPTIONS if " " not in option} | {"--help", "-h"}
+    while rest:
+        word = rest.pop(0)
+        if word in flags:
+            request.flags.add("--help" if word == "-h" else word)
+        elif word == "--config":
+            if not rest:
+                raise UserError("--config needs a file", "such as --config my.yaml")
+            request.files.append(Path(rest.pop(0)))
+        elif word.startswith("--config="):
+            request.files.append(Path(word.partition("=")[2]))
+        else:
+            request.words.append(word)
+    return request
+
+
+def _level(words: Sequence[str], layers: Sequence[Layer]) -> str:
+    """The determinism level that the words or files ask for: needed before anything loads torch."""
+    from deepdiva.engine.determinism import LEVELS
+
+    asked: list[object] = [layer.values.get("determinism") for layer in layers]
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == "--determinism":
+            asked.append(value if equals else next(iter(words[place + 1 :]), None))
+    known = [str(level) for level in asked if level in LEVELS]
+    return known[-1] if known else "invariant"
+
+
+def _help(request: _Request) -> int:
+    from deepdiva import tasks
+
+    if request.task is None:
+        sys.stdout.write(USAGE % {"tasks": ", ".join(tasks.NAMES)})
+        sys.stdout.write("\noptions of the command\n")
+        sys.stdout.writelines(_entry(option, text) for option, text in OWN_OPTIONS.items())
+        return 0
+    from deepdiva.config import options
+
+    task = tasks.describe(request.task)
+    headings = {"task": f"options of {task.name}", "common": "options of every task"}
+    summary = (task.cls.__doc__ or "").strip().partition("\n")[0]
+    sys.stdout.write(f"usage: deepdiva run {task.name} [--OPTION VALUE ...]\n\n{summary}\n")
+    shown: str | None = None
+    for option in options(task):
+        if option.group != shown:
+            shown = option.group
+            sys.stdout.write(f"\n{headings.get(shown, f'options of the group `{shown}`')}\n")
+        sys.stdout.write(_entry(_usage(option), _text(option)))
+    sys.stdout.write("\noptions of the command\n")
+    sys.stdout.writelines(_entry(option, text) for option, text in OWN_OPTIONS.items())
+    return 0
+
+
+def _usage(option: Option) -> str:
+    if option.is_flag:
+        return f"{option.short}, --no-{option.short[2:]}"
+    return f"{option.short} {'|'.join(option.choices) if option.choices else option.type}"
+
+
+def _text(option: Option) -> str:
+    default = "" if option.default is None else f" (default: {option.default})"
+    arguments = f"; its arguments: {option.short}.NAME VALUE" if option.is_component else ""
+    return f"{option.description.rstrip('.')}{arguments}{default}"
+
+
+def _entry(left: str, text: str) -> str:
+    import textwrap
+
+    lines = textwrap.wrap(text, width=70) or [""]
+    head = f"  {left:<36}  {lines[0]}\n" if len(left) <= 36 else f"  {left}\n{'':40}{lines[0]}\n"
+    return head + "".join(f"{'':40}{line}\n" for line in lines[1:])
+
+
+def _print_answer(folder: RunFolder, *, as_json: bool) -> None:
+    if as_json:
+        answer = {"id": folder.id, "path": str(folder.path), "results": dict(folder.results)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        return
+    from deepdiva.engine.progress import number
+    from deepdiva.runs.folder import shown_path
+
+    record, results = folder.record, folder.results
+    width = max((len(name) for name in results), default=0)
+    best = record.get("best") or {}
+    sys.stdout.write("\n")
+    for name, value in results.items():
+        at = f"   (best, epoch {best.get('epoch')})" if name == best.get("metric") else ""
+        sys.stdout.write(f"  {name:<{width}}  {number(name, value):>10}{at}\n")
+    path = shlex.quote(shown_path(folder.path))
+    sys.stdout.write(f"\nrun        {path}   (seed {record['seed']}, {folder.duration or 0:.1f} s)\n")
+    sys.stdout.write(f"reproduce  deepdiva run --config {path}/config.yaml\n")
+    sys.stdout.write(f"resume     deepdiva resume {path}   (had it been cut off)\n")
+    sys.stdout.write(f"look       deepdiva board {path}\n")

@@ -1,0 +1,212 @@
+"""Checkpoints: written so that a kill at any instant leaves a whole one, read without trusting a byte.
+
+A checkpoint is a folder `checkpoints/step-00000120/`: `model.safetensors` and `training.safetensors` hold tensors,
+`training.json` the rest, and `manifest.json`, written last, the SHA-256 of the three. Without a manifest that fits,
+there is no checkpoint. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepdiva.errors import Problem, UserError, UserErrors
+from deepdiva.runs.storage import Storage, canonical_json
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SCHEMA = 1
+_NAME = re.compile(r"step-(\d{8,})")
+_FILES = ("model.safetensors", "training.safetensors", "training.json")
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is incomplete or does not fit its checksums."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Args:
+        step: Optimizer steps done.
+        path: Its folder.
+        model: The model's state dictionary, on the CPU.
+        training: The rest (optimizer, scheduler, position, best so far), as it was given to `save`.
+    """
+
+    step: int
+    path: Path
+    model: dict[str, Tensor]
+    training: dict[str, Any]
+
+
+def save(directory: Path, step: int, model: nn.Module, training: Mapping[str, Any], storage: Storage) -> Path:
+    """Writes one checkpoint below `directory` and gives its folder; it exists once its manifest does."""
+    from safetensors.torch import save as to_bytes
+
+    tensors: dict[str, Tensor] = {}
+    document = _take_tensors(training, "", tensors)
+    contents = {
+        "model.safetensors": to_bytes({name: _settle(tensor) for name, tensor in model.state_dict().items()}),
+        "training.safetensors": to_bytes(tensors),
+        "training.json": canonical_json(document).encode(),
+    }
+    path = directory / f"step-{step:08d}"
+    storage.make_directory(path)
+    for name, data in contents.items():
+        storage.write(path / name, data)
+    storage.write(path / "manifest.json", _manifest(step, contents))
+    return path
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint and checks every byte of it.
+
+    Raises:
+        CheckpointError: It is incomplete, or a file does not fit its checksum.
+    """
+    from safetensors.torch import load as from_bytes
+
+    step, contents = _read_checked(path)
+    tensors = from_bytes(contents["training.safetensors"])
+    document = json.loads(contents["training.json"])
+    return Checkpoint(step, path, from_bytes(contents["model.safetensors"]), _put_tensors(document, tensors))
+
+
+def steps(directory: Path) -> list[int]:
+    """The steps of the checkpoint folders below `directory`, newest first, whether they are whole or not."""
+    if not directory.is_dir():
+        return []
+    matches = (_NAME.fullmatch(entry.name) for entry in directory.iterdir())
+    return sorted((int(match[1]) for match in matches if match), reverse=True)
+
+
+def folder(directory: Path, step: int) -> Path:
+    """The folder of the checkpoint at `step`."""
+    return directory / f"step-{step:08d}"
+
+
+def load_newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, or None, and for every newer broken one the reason it was passed over."""
+    passed_over = []
+    for step in steps(directory):
+        try:
+            return load(folder(directory, step)), passed_over
+        except CheckpointError as error:
+            passed_over.append(error.message)
+    return None, passed_over
+
+
+def prune(directory: Path, keep: set[int], storage: Storage) -> None:
+    """Removes every checkpoint but the two newest and those in `keep`."""
+    for step in steps(directory)[2:]:
+        if step not in keep:
+            storage.remove_tree(folder(directory, step))
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Copies `state` into `model`, strictly.
+
+    Raises:
+        UserErrors: A name is missing, not expected, or has another shape; all are named.
+    """
+    own = model.state_dict()
+    problems = [Problem(f"missing: {name}") for name in own if name not in state]
+    problems += [Problem(f"not in the model: {name}") for name in state if name not in own]
+    problems += [
+        Problem(f"{name}: the model has shape {list(own[name].shape)}, the file {list(state[name].shape)}")
+        for name in own
+        if name in state and own[name].shape != state[name].shape
+    ]
+    if problems:
+        raise UserErrors(problems, f"the weights of {source} do not fit the model ({len(problems)} differences)")
+    model.load_state_dict(dict(state), strict=True)
+
+
+def read_weights(source: Path) -> dict[str, Tensor]:
+    """The state dictionary in a `.safetensors` file, a `.pt`/`.pth` file of plain tensors, or a checkpoint's folder.
+
+    Raises:
+        UserError: There is no such file, or it cannot be read as weights without running code from it.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    if (source / "manifest.json").is_file():
+        return load(source).model
+    if not source.is_file():
+        raise UserError(f"{source}: no such weights", "give a run folder, a .safetensors or a .pt file")
+    try:
+        if source.suffix == ".safetensors":
+            return load_file(source)
+        state = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise UserError(f"{source}: cannot be read as weights: {first}", "save a plain state_dict") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"{source}: holds no state dictionary of tensors", "save `model.state_dict()`")
+    return state
+
+
+def _manifest(step: int, contents: Mapping[str, bytes]) -> bytes:
+    files = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in contents.items()}
+    body = {"schema": SCHEMA, "step": step, "files": files}
+    check = hashlib.sha256(canonical_json(body).encode()).hexdigest()
+    return canonical_json({**body, "check": check}).encode()
+
+
+def _read_checked(path: Path) -> tuple[int, dict[str, bytes]]:
+    try:
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        check = manifest.pop("check")
+        if hashlib.sha256(canonical_json(manifest).encode()).hexdigest() != check:
+            raise CheckpointError(f"{path}: manifest.json does not fit its own checksum")
+        files, step = manifest["files"], manifest["step"]
+        contents = {name: (path / name).read_bytes() for name in _FILES}
+    except OSError as error:
+        raise CheckpointError(f"{path}: incomplete ({error.strerror}: {Path(str(error.filename)).name})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: manifest.json cannot be read") from error
+    for name, data in contents.items():
+        if hashlib.sha256(data).hexdigest() != files[name]["sha256"]:
+            raise CheckpointError(f"{path}: {name} does not fit its checksum")
+    return step, contents
+
+
+def _settle(tensor: Tensor) -> Tensor:
+    """A copy on the CPU that shares no memory (safetensors takes no views, and tied weights stay two names)."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _take_tensors(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON can hold it, its tensors moved to `tensors` under their paths."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        tensors[path] = _settle(value)
+        return {"tensor": path}
+    if isinstance(value, Mapping):
+        return {"items": [[name, _take_tensors(item, f"{path}/{name}", tensors)] for name, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_take_tensors(item, f"{path}/{index}", tensors) for index, item in enumerate(value)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a checkpoint cannot hold {path}: {type(value).__name__} is neither tensor nor plain value")
+
+
+def _put_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    if "items" in value:
+        return {name: _put_tensors(item, tensors) for name, item in value["items"]}
+    return [_put_tensors(item, tensors) for item in value["list"]]

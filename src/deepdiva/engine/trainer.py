@@ -1,0 +1,370 @@
+"""The one loop that every task runs in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from deepdiva.engine import checkpoint
+from deepdiva.engine.device import autocast
+from deepdiva.engine.evaluation import evaluate, score_of
+from deepdiva.engine.fingerprint import StepDigest, state_digest
+from deepdiva.engine.interrupt import Interruption
+from deepdiva.engine.loaders import Loader, Plan, count_steps, group_batches, names_of
+from deepdiva.engine.progress import Progress, describe
+from deepdiva.engine.recorder import EpochSums, StepRecord, StepRecorder
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from deepdiva.config import Config
+    from deepdiva.engine.schedule import Schedule
+    from deepdiva.engine.seeding import Streams
+    from deepdiva.engine.task import DataSplits, Evaluation, Task
+    from deepdiva.runs.folder import Run
+
+
+@dataclass
+class Position:
+    """How far a training has come: with the seed, all that the order and the randomness of what follows depend on."""
+
+    epoch: int = 0  # epochs finished
+    step_in_epoch: int = 0  # optimizer steps done in the epoch after those
+    step: int = 0  # optimizer steps done in all
+    best_step: int | None = None
+    best_epoch: int | None = None
+    best_value: float | None = None
+    without_improvement: int = 0  # validations since the best one
+    finished: bool = False
+
+
+class Trainer:
+    """Trains a model on a task's splits and writes everything into a run.
+
+    The whole of it, in words::
+
+        validate, keep a checkpoint
+        for every epoch:
+            for every step:
+                start the step's own stream of randomness
+                loss and gradients of its batches; clip; optimizer; scheduler
+                remember loss, measures, digests (written by the block)
+            validate; is it the best? keep a checkpoint; stop early?
+        load the best checkpoint and read the test split, once
+
+    Args:
+        task: Gives the loss, the metrics and the figures.
+        data: The splits.
+        model: The network, on `device`.
+        optimizer: Built over the model's parameters.
+        schedule: When the learning rate changes, and to what.
+        config: The run's whole configuration.
+        run: Where everything is written.
+        streams: The run's streams of randomness.
+        device: Where to compute.
+        progress: Whoever watches.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        data: DataSplits,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        config: Config,
+        run: Run,
+        streams: Streams,
+        device: torch.device,
+        progress: Progress,
+    ) -> None:
+        import torch
+
+        self.task, self.data, self.model, self.optimizer, self.schedule = task, data, model, optimizer, schedule
+        self.config, self.run, self.streams, self.device, self.progress = config, run, streams, device, progress
+        self.position = Position()
+        self._context = autocast(device, config.precision)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
+        self._train_loader = self._loader("train")
+        self._val_loader = self._loader("val")
+        self._steps = StepRecorder(run, every=config.logging.every, names=names_of(data.train))
+        self._state_digest = StepDigest(model)
+        self._directory = run.path / "checkpoints"
+        self._steps_per_epoch = count_steps(len(data.train), config.batch_size, config.training.accumulate)
+        self._resumed = False
+
+    def fit(self) -> None:
+        """Trains from the present position to the last epoch, or until the validation score stops improving."""
+        self.progress.started(epochs=self.config.epochs, steps_per_epoch=self._steps_per_epoch)
+        try:
+            with Interruption() as interruption:
+                if not self._resumed:
+                    self._validate(epoch=0)
+                    self._keep()
+                while not self.position.finished and self.position.epoch < self.config.epochs:
+                    self._train_epoch(self.position.epoch + 1, interruption)
+                    self._end_epoch(interruption)
+        finally:
+            self.progress.finished()
+
+    def test(self) -> dict[str, float]:
+        """Loads the best checkpoint and reads the test split with it; gives `test/…` results, empty without a split."""
+        best = self.best()
+        results: dict[str, float] = {} if best is None else {best["metric"]: best["value"]}
+        if self.data.test is not None:
+            self._load_best()
+            self.run.record_test_read(checkpoint.folder(self._directory, self._best_step()).name)
+            evaluation = self._evaluate(self._loader("test"), self.position.best_epoch or 0)
+            values = self._report(evaluation, self.position.step)
+            if self.config.logging.predictions:
+                self.run.write_predictions("test", {"id": evaluation.ids, **self.task.predictions(evaluation)})
+            if self.config.logging.figures != "none":
+                self._draw(evaluation)
+            results |= {f"test/{name}": value for name, value in values.items()}
+        return results
+
+    def restore(self, saved: checkpoint.Checkpoint) -> None:
+        """Continues from a checkpoint of the same run."""
+        training = saved.training
+        checkpoint.load_weights(self.model, saved.model, str(saved.path))
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.schedule.load_state_dict(training["schedule"])
+        self._scaler.load_state_dict(training["scaler"])
+        self.position = Position(**training["position"])
+        self._steps.sums = EpochSums(**training["sums"])
+        self._resumed = True
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the model's state (`weights`) and of it with optimizer and schedule (`state`)."""
+        weights = self.model.state_dict()
+        rest = {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+        return {"weights": state_digest(weights), "state": state_digest({"model": weights, **rest})}
+
+    def best(self) -> dict[str, Any] | None:
+        """Epoch, step, metric and value of the best validation; None when no score was a number."""
+        if self.position.best_value is None:
+            return None
+        metric, value = f"val/{self.task.score.metric}", self.position.best_value
+        return {"epoch": self.position.best_epoch, "step": self.position.best_step, "metric": metric, "value": value}
+
+    # -- one epoch -----------------------------------------------------------------------------------------------
+
+    def _train_epoch(self, epoch: int, interruption: Interruption) -> None:
+        started, first = time.perf_counter(), self.position.step_in_epoch
+        groups = group_batches(self._train_loader.plan(epoch), self.config.training.accumulate)[first:]
+        batches = self._train_loader.batches(epoch, [indices for group in groups for indices in group])
+        every = self.config.training.checkpoint_every
+        self.model.train()
+        clock = time.perf_counter()
+        for group in groups:
+            record = self._step(epoch, group, batches, clock)
+            clock += record.seconds
+            self._steps.add(record)
+            self.progress.step(epoch, self.position.step_in_epoch, self._steps.last_loss)
+            last = self.position.step_in_epoch == first + len(groups)
+            if not last and (interruption.requested or (every and self.position.step % every == 0)):
+                self._keep()
+                interruption.check()
+        self._steps.write()
+        self._log_epoch(epoch, time.perf_counter() - started, sum(len(i) for group in groups for i in group))
+
+    def _step(self, epoch: int, group: Plan, batches: Iterator[Any], clock: float) -> StepRecord:
+        """One optimizer step over the batches of `group`; their losses count by their sizes."""
+        total = sum(len(indices) for indices in group)
+        rate = self.optimizer.param_groups[0]["lr"]
+        loss: Tensor | None = None
+        measures: dict[str, Tensor] = {}
+        for place, batch in enumerate(islice(batches, len(group))):
+            self.streams.seed_globals("step", self.position.step + 1, place)
+            with self._context:
+                output = self.task.step(self.model, batch)
+            if len(group) == 1:
+                self._backward(output.loss)
+                loss, measures = output.loss.detach(), dict(output.measures)
+                continue
+            share = output.loss * (output.size / total)
+            self._backward(share)
+            loss = share.detach() if loss is None else loss + share.detach()
+            for name, value in output.measures.items():
+                measures[name] = measures.get(name, 0) + value * (output.size / total)
+        self._update()
+        assert loss is not None
+        self.position.step += 1
+        self.position.step_in_epoch += 1
+        seconds = time.perf_counter() - clock
+        state = self._state_digest()
+        return StepRecord(
+            self.position.step, epoch, total, loss, measures, rate, state, list(group), seconds, time.time()
+        )
+
+    def _backward(self, loss: Tensor) -> None:
+        (self._scaler.scale(loss) if self._scaler.is_enabled() else loss).backward()  # type: ignore[no-untyped-call]
+
+    def _update(self) -> None:
+        import torch
+
+        limit = self.config.training.clip_norm
+        if limit is not None:
+            self._scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        if self._scaler.is_enabled():
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.after_step()
+
+    def _log_epoch(self, epoch: int, seconds: float, samples: int) -> None:
+        values = {f"train/{name}": value for name, value in self._steps.sums.means().items()}
+        values["train/learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        values["system/epoch_seconds"] = seconds
+        values["system/samples_per_second"] = samples / seconds
+        values["system/memory_mib"] = _memory_mib(self.device)
+        self.run.log(self.position.step, values, epoch=epoch)
+
+    def _end_epoch(self, interruption: Interruption) -> None:
+        """Everything that follows the last step of an epoch; the checkpoint at its end counts the epoch as done."""
+        means = self._steps.sums.means()
+        self._steps.sums = EpochSums()
+        self.position.epoch += 1
+        self.position.step_in_epoch = 0
+        epoch = self.position.epoch
+        self.schedule.after_epoch()
+        if epoch % self.config.training.validate_every == 0 or epoch == self.config.epochs:
+            score = self._validate(epoch, means)
+            self.schedule.after_validation(score)
+            patience = self.config.training.patience
+            if patience is not None and self.position.without_improvement >= patience:
+                self._say(f"no better {self.task.score.metric} in {patience} validations: stopped early")
+                self.position.finished = True
+        digests = self.digests()
+        self.run.fingerprint_block([{"step": self.position.step, "epoch": epoch, **digests}])
+        self._keep(digests)
+        if epoch < self.config.epochs and not self.position.finished:
+            interruption.check()
+
+    # -- evaluation ----------------------------------------------------------------------------------------------
+
+    def _validate(self, epoch: int, train: dict[str, float] | None = None) -> float:
+        started = time.perf_counter()
+        evaluation = self._evaluate(self._val_loader, epoch)
+        values = self._report(evaluation, self.position.step)
+        score = _pick(values, self.task)
+        better = self.task.score.better(score, self.position.best_value)
+        if better:
+            self.position.best_value, self.position.best_step = score, self.position.step
+            self.position.best_epoch, self.position.without_improvement = epoch, 0
+        else:
+            self.position.without_improvement += 1
+        if self.config.logging.figures == "validation" or self._last_figures(epoch):
+            self._draw(evaluation)
+        shown = [f"epoch {epoch:>3}/{self.config.epochs}"]
+        shown += [f"train  {describe(train)}"] if train else []
+        shown += [f"val  {describe(values)}", f"{time.perf_counter() - started:.1f} s" if not train else ""]
+        self._say("  |  ".join(part for part in shown if part) + ("  *" if better and epoch > 0 else ""))
+        return score
+
+    def _evaluate(self, loader: Loader, epoch: int) -> Evaluation:
+        return evaluate(
+            self.task,
+            self.model,
+            loader,
+            self.data,
+            epoch=epoch,
+            streams=self.streams,
+            context=self._context,
+            device=self.device,
+        )
+
+    def _report(self, evaluation: Evaluation, step: int) -> dict[str, float]:
+        values = dict(score_of(self.task, evaluation))
+        named = {f"{evaluation.split}/{name}": value for name, value in values.items()}
+        self.run.log(step, named, epoch=evaluation.epoch)
+        return values
+
+    def _draw(self, evaluation: Evaluation) -> None:
+        self.streams.seed_globals(f"figures:{evaluation.split}", evaluation.epoch)
+        for name, image in self.task.figures(self.model, evaluation).items():
+            self.run.figure(f"{evaluation.split}/{name}", image, self.position.step)
+
+    def _last_figures(self, epoch: int) -> bool:
+        return self.config.logging.figures == "end" and epoch == self.config.epochs
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    def _keep(self, digests: dict[str, str] | None = None) -> None:
+        """Writes a checkpoint of the present position; the log is made durable before it."""
+        self._steps.write()
+        logs = self.run.sync()
+        training = {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "position": asdict(self.position),
+            "sums": asdict(self._steps.sums),
+            "logs": logs,
+            "digests": digests or self.digests(),
+            "about": {
+                "task": self.config.task.target,
+                "classes": list(self.data.classes),
+                "statistics": dict(self.task.statistics),
+            },
+        }
+        checkpoint.save(self._directory, self.position.step, self.model, training, self.run.storage)
+        kept = {self.position.best_step} if self.position.best_step is not None else set()
+        checkpoint.prune(self._directory, kept | self._kept_for_good(), self.run.storage)
+
+    def _kept_for_good(self) -> set[int]:
+        every = self.config.training.keep_every
+        if every is None:
+            return set()
+        return {epoch * self._steps_per_epoch for epoch in range(0, self.position.epoch + 1, every)}
+
+    def _best_step(self) -> int:
+        return self.position.step if self.position.best_step is None else self.position.best_step
+
+    def _load_best(self) -> None:
+        best = checkpoint.load(checkpoint.folder(self._directory, self._best_step()))
+        checkpoint.load_weights(self.model, best.model, str(best.path))
+
+    def _loader(self, split: str) -> Loader:
+        return Loader(
+            getattr(self.data, split),
+            batch_size=self.config.batch_size,
+            streams=self.streams,
+            device=self.device,
+            workers=self.config.workers,
+            purpose=split,
+        )
+
+    def _say(self, text: str) -> None:
+        self.progress.line(text)
+        self.run.print_log(text)
+
+
+def _pick(values: dict[str, float], task: Task) -> float:
+    from deepdiva.errors import UserError, did_you_mean
+
+    if task.score.metric not in values:
+        hint = did_you_mean(task.score.metric, values) or f"there are: {', '.join(values)}"
+        raise UserError(f"the task's score is {task.score.metric!r}, which its metrics do not give", hint)
+    return values[task.score.metric]
+
+
+def _memory_mib(device: torch.device) -> float:
+    """Peak memory in MiB: the GPU's, or that of this process."""
+    import resource
+    import sys
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

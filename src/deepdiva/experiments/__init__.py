@@ -1,0 +1,1 @@
+"""Whole stories over runs: train, resume, check."""

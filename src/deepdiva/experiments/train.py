@@ -1,0 +1,199 @@
+"""The story of a run, from a configuration to a finished run folder."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepdiva import tasks
+from deepdiva.config import from_config
+from deepdiva.engine import checkpoint, determinism
+from deepdiva.engine.device import find_device
+from deepdiva.engine.loaders import count_steps
+from deepdiva.engine.progress import Progress, SilentProgress
+from deepdiva.engine.seeding import Streams, draw_seed
+from deepdiva.errors import UserError
+from deepdiva.experiments.components import (
+    build_model,
+    build_optimizer,
+    build_schedule,
+    complete_components,
+)
+from deepdiva.runs.folder import RunFolder, shown_path
+from deepdiva.runs.run import Run
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from deepdiva.config import Config, Resolved
+    from deepdiva.engine.task import DataSplits, Task
+
+
+def train(
+    config: Config,
+    *,
+    command: Sequence[str] | None = None,
+    kind: str = "run",
+    parent: str | None = None,
+    progress: Progress | None = None,
+) -> RunFolder:
+    """Trains as `config` says and gives the finished run.
+
+    Args:
+        config: As much of it as you like: what it leaves out comes from the task's preset and the defaults.
+        command: The words that started this, for the record.
+        kind: `run`, or what this run is a part of (`study`, `tuning`, `reproduction`).
+        parent: The id of the run or study it belongs to.
+        progress: Whoever watches; nobody by default.
+
+    Raises:
+        UserErrors: The configuration or the data have mistakes; all are named, and nothing is left behind.
+        RunFailed: The training could not go on; the run is kept and marked `failed`.
+    """
+    determinism.prepare(config.determinism)
+    resolved = _settle(tasks.configure(None, layers=[from_config(config)]))
+    config, watcher = resolved.config, progress or SilentProgress()
+    granted = determinism.apply(config.determinism, config.threads)
+    device = find_device(config.device)
+    run = Run.create(
+        config.experiment or tasks.experiment_name(config.task.target),
+        config=config,
+        runs_dir=config.runs_dir,
+        seed=config.seed,
+        command=command,
+        kind=kind,
+        parent=parent,
+        task=config.task.target,
+        data=config.data,
+        determinism=granted.to_mapping(),
+        tensorboard=config.logging.tensorboard,
+    )
+    with run:
+        for reason in granted.reasons:
+            watcher.line(f"determinism `{granted.asked}` is not granted, only `{granted.granted}`: {reason}")
+        execute(run, resolved, device, watcher)
+    return RunFolder.open(run.path)
+
+
+def execute(
+    run: Run,
+    resolved: Resolved,
+    device: torch.device,
+    progress: Progress,
+    *,
+    resume_from: checkpoint.Checkpoint | None = None,
+) -> None:
+    """What happens inside a run folder: data, model, training, test.
+
+    Args:
+        run: The open run.
+        resolved: The configuration; what the data decide is still added to it.
+        device: Where to compute.
+        progress: Whoever watches.
+        resume_from: Where to go on; None to begin.
+
+    Raises:
+        UserErrors: What is configured does not fit the data.
+    """
+    from deepdiva.engine.trainer import Trainer
+
+    assert resolved.config.seed is not None
+    streams = Streams(resolved.config.seed, device)
+    task = tasks.create(resolved)
+    streams.seed_globals("data")
+    data = task.load_data(resolved.config.data)
+    _check_splits(data)
+    config = complete_components(resolved, task, data, device)
+    _record(run, config, task, data, resumed=resume_from is not None)
+
+    streams.seed_globals("initialisation")
+    model = task.build_model(lambda: build_model(config)).to(device)
+    if resume_from is None:
+        _load_initial_weights(config, model)
+    optimizer = build_optimizer(config, model)
+    steps = config.epochs * count_steps(len(data.train), config.batch_size, config.training.accumulate)
+    trainer = Trainer(
+        task=task,
+        data=data,
+        model=model,
+        optimizer=optimizer,
+        schedule=build_schedule(config, optimizer, steps=steps),
+        config=config,
+        run=run,
+        streams=streams,
+        device=device,
+        progress=progress,
+    )
+    if resume_from is not None:
+        trainer.restore(resume_from)
+    # Nothing made so far is garbage: from here on the collector need only look at what the training makes.
+    gc.freeze()
+    gc.enable()
+    _tell(run, progress, config, data, model, device)
+    trainer.fit()
+    run.record(digests=trainer.digests(), best=trainer.best())
+    run.record(results=trainer.test())
+
+
+def _settle(resolved: Resolved) -> Resolved:
+    """The configuration with what is chosen at the start and recorded: the seed and the number of threads."""
+    config = resolved.config
+    chosen: dict[str, int] = {}
+    if config.seed is None:
+        chosen["seed"] = draw_seed()
+    if config.determinism == "portable":
+        chosen["threads"] = 1
+    elif config.threads is None:
+        chosen["threads"] = determinism.default_threads()
+    return replace(resolved, config=config.model_copy(update=chosen))
+
+
+def _check_splits(data: DataSplits) -> None:
+    for name, split in (("train", data.train), ("val", data.val)):
+        if len(split) == 0:
+            raise UserError(f"the {name} split has no samples", "look at the data, or at the task's load_data")
+
+
+def _record(run: Run, config: Config, task: Task, data: DataSplits, *, resumed: bool) -> None:
+    """Writes what the data decided; a resumed run must find the same data again."""
+    before = run.facts["digests"].get("data")
+    run.write_config(config)
+    run.write_data(data.footprints, data.membership, task.statistics)
+    if resumed and before is not None and run.facts["digests"]["data"] != before:
+        raise UserError(f"the data of run {run.id} have changed since it was started", "restore them, or start anew")
+
+
+def _load_initial_weights(config: Config, model: nn.Module) -> None:
+    """Fine-tuning: the weights that `--init-from` names, strictly."""
+    source = config.training.init_from
+    if source is None:
+        return
+    path = Path(source)
+    if (path / "run.json").is_file():
+        best = (RunFolder.open(path).record.get("best") or {}).get("step")
+        if best is None:
+            raise UserError(f"{path} has no best checkpoint", "give one of its folders under checkpoints/")
+        path = checkpoint.folder(path / "checkpoints", int(best))
+    checkpoint.load_weights(model, checkpoint.read_weights(path), str(path))
+
+
+def _tell(
+    run: Run, progress: Progress, config: Config, data: DataSplits, model: nn.Module, device: torch.device
+) -> None:
+    """The first lines of a run: what is trained on what, and where it is written."""
+    sizes = " / ".join(str(len(split)) for split in (data.train, data.val, data.test) if split is not None)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    name = config.model.target if config.model is not None else type(model).__name__
+    what = f"{config.task.target} on {config.data}: {sizes} samples; {name}, {parameters:,} parameters"
+    lines = [
+        f"run {shown_path(run.path)}",
+        f"{what}; seed {config.seed}; {device}, {config.threads} threads",
+        f"should it be interrupted: deepdiva resume {shown_path(run.path)}",
+    ]
+    for line in lines:
+        progress.line(line)
+        run.print_log(line)

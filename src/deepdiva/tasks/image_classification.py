@@ -1,0 +1,96 @@
+"""One class for every image: handwritten digits out of the box, or your own folders of images.
+
+Command:   deepdiva run image-classification
+Data:      1,797 handwritten digits of 8 x 8 pixels; or `--data PATH` with `{train,val,test}/<class>/*.png`
+Result:    at least 98.5 % test accuracy, in well under half a minute on two cores
+A batch:   images (64, 1, 8, 8) uint8, classes (64,) int64
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+
+from deepdiva.config import Component, Kind, Range, build
+from deepdiva.data import arrays, image_folder
+from deepdiva.engine.task import DataSplits, Evaluation
+from deepdiva.tasks.classification import Classification, probabilities, truth_and_guess
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+TRANSFORM = Kind("augment", base=None, short={}, namespaces=("torchvision.transforms.v2",))
+
+
+@dataclass(frozen=True)
+class ImageClassification(Classification):
+    """One class for every image.
+
+    Args:
+        augment: Transforms of the training images, in order: any of torchvision.transforms.v2 by name, or your own.
+        size: Side in pixels to which images are resized; needed when they differ in size.
+        channels: Colours to read; `auto` takes gray where all images are gray.
+        val_fraction: Share of the training images that is split off where there is no `val` folder.
+        split_seed: Chooses which images those are; the run's seed does not.
+    """
+
+    augment: tuple[Component, ...] = ()
+    size: Annotated[int, Range(ge=1)] | None = None
+    channels: Literal["auto", "gray", "rgb"] = "auto"
+    val_fraction: Annotated[float, Range(gt=0, lt=1)] = 0.1
+    split_seed: int = 0
+
+    preset: ClassVar[Mapping[str, Any]] = {
+        "data": "digits",
+        "model": "cnn",
+        "epochs": 12,
+        "optimizer": {"class": "AdamW", "lr": 0.003},
+        "scheduler": "OneCycleLR",
+    }
+
+    def load_data(self, source: str | None) -> DataSplits:
+        """The bundled digits, or the folders at `source`."""
+        splits = arrays.load_digits() if source in (None, "digits") else self._folders(Path(str(source)))
+        data = self._splits(splits, {"in_channels": splits.train.inputs.shape[1]})
+        return data if not self.augment else self._augmented(data)
+
+    def prepare(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        """Images (B, C, H, W), as float with mean 0 and deviation 1 a channel."""
+        return arrays.normalise(inputs, self.statistics["mean"], self.statistics["std"])
+
+    def figures(self, model: nn.Module, evaluation: Evaluation) -> Mapping[str, Image]:
+        """The confusion matrix, and the images that were wrong with the most confidence."""
+        from deepdiva.visualization.images import worst_mistakes
+
+        truth, guess = truth_and_guess(evaluation)
+        confidence = probabilities(evaluation)[np.arange(len(guess)), guess]
+        wrong = np.flatnonzero(truth != guess)
+        worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:25]
+        images = np.stack([np.asarray(evaluation.samples[int(i)][0]) for i in worst]) if len(worst) else None
+        figures = dict(super().figures(model, evaluation))
+        if images is not None:
+            names = list(evaluation.data.classes)
+            figures["mistakes"] = worst_mistakes(images, truth[worst], guess[worst], confidence[worst], names)
+        return figures
+
+    def _folders(self, path: Path) -> arrays.ArraySplits:
+        return image_folder.load_image_folder(
+            path, size=self.size, channels=self.channels, val_fraction=self.val_fraction, split_seed=self.split_seed
+        )
+
+    def _augmented(self, data: DataSplits) -> DataSplits:
+        from dataclasses import replace
+
+        transforms = [build(TRANSFORM, component) for component in self.augment]
+
+        def augment(image: Tensor) -> Tensor:
+            for transform in transforms:
+                image = transform(image)
+            return image
+
+        return replace(data, train=arrays.Transformed(data.train, augment, data.train.ids))  # type: ignore[attr-defined]
