@@ -1,9 +1,7 @@
 """DeepDIVA: reproducible deep learning, every experiment logged, seeded, versioned and repeatable.
 
-from deepdiva import Config, train
-
-run = train(Config(task="points", data="spirals", epochs=5, seed=0))
-print(run.results["test/accuracy"])
+`from deepdiva import Config, train` and then `train(Config(task="points", data="spirals", epochs=5, seed=0))` is a
+whole experiment; it gives the finished run, with `results`, `events()` and `predictions("test")`.
 """
 
 from __future__ import annotations

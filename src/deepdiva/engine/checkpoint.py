@@ -95,7 +95,7 @@ def folder(directory: Path, step: int) -> Path:
 
 def load_newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest whole checkpoint, or None, and for every newer broken one the reason it was passed over."""
-    passed_over = []
+    passed_over: list[str] = []
     for step in steps(directory):
         try:
             return load(folder(directory, step)), passed_over

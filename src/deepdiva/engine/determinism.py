@@ -123,7 +123,7 @@ def apply(level: str, threads: int | None, *, granted_before: Mapping[str, objec
         torch.backends.cudnn.benchmark = False
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
-        torch.backends.mkldnn.enabled = not portable
+        torch.backends.mkldnn.enabled = not portable  # type: ignore[assignment]
     granted = level if not reasons else "seeded"
     if granted_before is not None and granted_before.get("granted") != granted:
         reasons.append(f"the run was started at the level {granted_before.get('granted')}")

@@ -37,7 +37,7 @@ def batch_digest(batches: list[NDArray[np.int64]]) -> str:
     """Sixteen hexadecimal digits for the samples of one step and their order (BLAKE2b over their indices)."""
     digest = hashlib.blake2b(digest_size=8)
     for indices in batches:
-        digest.update(indices)
+        digest.update(indices.tobytes())
     return digest.hexdigest()
 
 
@@ -98,4 +98,4 @@ def _bytes(value: Any) -> Any:
     if not isinstance(value, torch.Tensor):
         return canonical_json(value).encode()
     flat: torch.Tensor = value.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b""
+    return flat.view(torch.uint8).numpy().data if flat.numel() else b""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from deepdiva.runs.folder import Run
+    from deepdiva.runs.run import Run
 
 _BLOCK = 64
 _SECONDS = 1.0
@@ -146,7 +146,7 @@ def _event(record: StepRecord, row: Mapping[str, float]) -> dict[str, Any]:
 def _read(tensors: list[Tensor]) -> list[float]:
     import torch
 
-    return torch.stack(tensors).tolist()  # type: ignore[no-any-return]
+    return torch.stack(tensors).tolist()
 
 
 def _read_states(tensors: list[Tensor]) -> list[str]:

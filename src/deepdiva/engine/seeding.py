@@ -62,7 +62,7 @@ class Streams:
         self._torch = [torch.default_generator]
         if device is not None and device.type == "cuda":
             index = device.index if device.index is not None else torch.cuda.current_device()
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
             self._torch.append(torch.cuda.default_generators[index])
         elif device is not None and device.type == "mps":
             self._torch.append(torch.mps._get_default_mps_generator())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deepdiva.engine.schedule import Schedule
     from deepdiva.engine.seeding import Streams
     from deepdiva.engine.task import DataSplits, Evaluation, Task
-    from deepdiva.runs.folder import Run
+    from deepdiva.runs.run import Run
 
 
 @dataclass

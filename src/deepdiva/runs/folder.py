@@ -172,3 +172,8 @@ def _process_start(pid: int) -> float | None:
     except (OSError, StopIteration):
         return None
     return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person would write it here: from the current folder on where it lies below that."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
