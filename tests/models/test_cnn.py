@@ -1,3 +1,5 @@
+"""The small convolutional network: sizes, gradients, equal seeds."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The network of fully connected layers: shapes, gradients, options."""
+
 from __future__ import annotations
 
 import pytest

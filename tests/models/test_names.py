@@ -1,3 +1,5 @@
+"""Short names of the networks."""
+
 from __future__ import annotations
 
 import subprocess

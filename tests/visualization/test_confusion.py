@@ -1,3 +1,5 @@
+"""The confusion matrix: any number of classes, colours, empty rows."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,8 @@
+"""Text in pictures: fitting, standing where it is put, letters no font has."""
+
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -37,9 +41,10 @@ def ink(canvas: Image.Image) -> tuple[int, int, int, int]:
 
 def test_text_stands_where_it_is_put() -> None:
     boxes = {}
-    for align in ("left", "middle", "right"):
+    alignments: tuple[Literal["left", "middle", "right"], ...] = ("left", "middle", "right")
+    for align in alignments:
         canvas = Image.new("RGB", (200, 60), "white")
-        write(canvas, (100, 30), "HEIH", 14, align=align)  # type: ignore[arg-type]
+        write(canvas, (100, 30), "HEIH", 14, align=align)
         boxes[align] = ink(canvas)
     assert 100 <= boxes["left"][0] <= 103
     assert 97 <= boxes["right"][2] <= 101

@@ -1,3 +1,5 @@
+"""Colours, measured as normal and colour-blind eyes see them."""
+
 from __future__ import annotations
 
 import itertools
