@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from importlib.metadata import version as version_of
 
 from docutils import nodes
@@ -60,6 +61,25 @@ def help_text(words: list[str]) -> str:
     return printed.getvalue()
 
 
+ATTRIBUTES: dict[str, list[str]] = {}
+"""Docstrings of attributes and properties, kept from napoleon, which takes what precedes a colon for a type."""
+
+
+def read_markdown_code(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Turns the single backticks of our docstrings into reStructuredText's double ones."""
+    lines[:] = [re.sub(r"(?<![`:])`([^`]+)`(?!`)", r"``\1``", line) for line in lines]
+    if what in ("attribute", "property"):
+        ATTRIBUTES[name] = list(lines)
+
+
+def keep_attributes(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Gives attributes their docstrings back after napoleon."""
+    if what in ("attribute", "property"):
+        lines[:] = ATTRIBUTES.pop(name)
+
+
 def setup(app: Sphinx) -> None:
-    """Adds the `{help}` directive."""
+    """Adds the `{help}` directive, and reads docstrings as they are written."""
     app.add_directive("help", Help)
+    app.connect("autodoc-process-docstring", read_markdown_code, priority=400)
+    app.connect("autodoc-process-docstring", keep_attributes, priority=600)
