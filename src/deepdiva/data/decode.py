@@ -23,6 +23,7 @@ EXTENSIONS = frozenset(
 ORIENTATION = 0x0112
 SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 GRAY_WITH_ALPHA = frozenset({"1", "L", "LA"})
+MAY_BE_TRANSPARENT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 COLOUR = frozenset({"RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
 
 
@@ -100,12 +101,12 @@ def gray_or_rgb(image: Image) -> Image:
         return _from_array(_sixteen_to_eight(np.asarray(image)))
     if image.mode == "F":
         return _from_array(_float_to_eight(np.asarray(image)))
-    if image.has_transparency_data:
+    if image.has_transparency_data and image.mode in MAY_BE_TRANSPARENT:
         flat = _on_white(image)
         return flat.convert("L") if image.mode in GRAY_WITH_ALPHA or _gray_palette(image, flat) else flat
     if image.mode in ("1", "L"):
         return image.convert("L")
-    if image.mode == "P":
+    if image.mode in ("P", "PA"):
         flat = image.convert("RGB")
         return flat.convert("L") if _gray_palette(image, flat) else flat
     if image.mode in COLOUR:
