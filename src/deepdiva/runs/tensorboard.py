@@ -129,8 +129,8 @@ def rebuild(run: Path, storage: Storage | None = None) -> Mirror:
             tag = path.parent.relative_to(run / "figures").as_posix()
             mirror.image(tag, int(path.stem), path.read_bytes(), wall_time=path.stat().st_mtime)
     mirror.flush()
-    for path in old:
-        storage.remove(path)
+    for path in old:  # emptied and not removed: a TensorBoard that reads one would never get to the next
+        storage.truncate(path, 0)
     return mirror
 
 
