@@ -1,6 +1,6 @@
 """One frozen tree of settings: read, override, check, write; and the components that it names."""
 
-from deepdiva.config.components import build, complete, complete_all, problems_in
+from deepdiva.config.components import build, complete, components_in, problems_in
 from deepdiva.config.explain import explain
 from deepdiva.config.layers import Layer, from_config, from_mapping, read_file
 from deepdiva.config.locate import Kind, locate
@@ -26,7 +26,7 @@ __all__ = [
     "Training",
     "build",
     "complete",
-    "complete_all",
+    "components_in",
     "digest",
     "explain",
     "from_config",

@@ -9,11 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepdiva.config.layers import get
 from deepdiva.config.locate import Kind, base_class, find
 from deepdiva.config.schema import REQUIRED, WrongValue, check
 from deepdiva.config.signature import Parameter, Signature, signature
-from deepdiva.config.tree import Config
 from deepdiva.config.values import CLASS, Component, in_words, is_plain, plain
 from deepdiva.errors import Problem, UserError, UserErrors, did_you_mean
 
@@ -46,35 +44,6 @@ def complete(
     return result
 
 
-def complete_all(
-    config: Config,
-    kinds: Mapping[str, Kind],
-    *,
-    supplied: Mapping[str, Mapping[str, Any]] | None = None,
-    origins: Mapping[str, str] | None = None,
-) -> Config:
-    """The configuration with every component completed, all mistakes reported together.
-
-    Args:
-        config: The configuration.
-        kinds: For each path of a component, or of a list of components, its kind: `{"model": …, "task.augment": …}`.
-        supplied: For each path the arguments that the data decide.
-        origins: Places of dotted paths, for messages; `Resolved.origins`.
-    """
-    completion = _Completion(Kind("component"), "", origins or {})
-    completed: dict[str, Any] = {}
-    values = config.to_mapping()
-    for path, kind in kinds.items():
-        found = [
-            completion.at(kind, place).component(item, (supplied or {}).get(path, {}), kind.positional)
-            for place, item in components_in(path, get(values, path))
-        ]
-        is_list = isinstance(get(values, path), list)
-        completed[path] = found if is_list else next(iter(found), None)
-    completion.raise_problems()
-    return config.with_components(completed)
-
-
 def problems_in(
     kind: Kind,
     component: Component,
@@ -89,13 +58,13 @@ def problems_in(
     return completion.problems
 
 
-def components_in(path: str, value: Any) -> list[tuple[str, Component]]:
-    """The components at a path, each with its own path: none, one, or those of a list."""
+def components_in(path: str, value: Any) -> dict[str, Component]:
+    """The components at a path by their own paths: none, one, or those of a list (`task.augment.0`)."""
     if value is None:
-        return []
+        return {}
     if isinstance(value, list | tuple):
-        return [(f"{path}.{index}", Component.parse(item)) for index, item in enumerate(value)]
-    return [(path, Component.parse(value))]
+        return {f"{path}.{index}": Component.parse(item) for index, item in enumerate(value)}
+    return {path: Component.parse(value)}
 
 
 def build(kind: Kind, component: Component, *positional: Any) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepdiva.config.components import components_in, problems_in
+from deepdiva.config.components import components_in
 from deepdiva.config.layers import DEFAULT, Layer, Merged, fold, from_defaults, from_mapping, get, merge
-from deepdiva.config.locate import Kind
 from deepdiva.config.schema import REQUIRED, Setting, WrongValue, check, describe, settings_of
 from deepdiva.config.search import SearchRange, find_ranges, parse_range
 from deepdiva.config.settings import TaskInfo, suggest, table
@@ -18,6 +17,7 @@ from deepdiva.config.words import shortest_option
 from deepdiva.errors import Problem, UserErrors
 
 PRESET = "task preset"
+_NESTED = ("task", *GROUPS)
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,18 @@ def task_name(layers: Sequence[Layer]) -> str | None:
     return None
 
 
-def resolve(task: TaskInfo, *, layers: Sequence[Layer], kinds: Mapping[str, Kind] | None = None) -> Resolved:
+ComponentCheck = Callable[[Mapping[str, Component], Mapping[str, str]], Iterable[Problem]]
+"""Gives the mistakes in components by their paths (`model`, `task.augment.0`), with the origins of all values."""
+
+
+def resolve(task: TaskInfo, *, layers: Sequence[Layer], check_components: ComponentCheck | None = None) -> Resolved:
     """The configuration that the layers give on top of the task's preset and the defaults.
 
     Args:
         task: The task that runs.
         layers: Files and options, each above the ones before it.
-        kinds: For each path of a component its kind (`{"model": …, "task.augment": …}`): what the user says of these
-            is checked against their signatures too, which imports what they need (torch).
+        check_components: Looks at the components that the user said anything about, so that mistakes in their
+            arguments are reported together with all others. It may import what they need (torch).
 
     Raises:
         UserErrors: With every mistake in all layers.
@@ -69,8 +73,8 @@ def resolve(task: TaskInfo, *, layers: Sequence[Layer], kinds: Mapping[str, Kind
             values[setting.path] = _checked(setting, merged, settings)
         except WrongValue as error:
             problems.append(_problem_at(setting.path, merged, error))
-    for path, kind in (kinds or {}).items():
-        problems += _component_problems(path, kind, values.get(path), merged)
+    if check_components is not None:
+        problems += check_components(_named_components(values, settings, merged), merged.origins)
     if problems:
         raise UserErrors(_sorted(problems))
     return Resolved(_tree(task, values), _below("task", values), dict(merged.origins))
@@ -109,14 +113,14 @@ def _merge_all(task: TaskInfo, layers: Sequence[Layer], settings: Mapping[str, S
 
 def _fit(task: TaskInfo, layer: Layer) -> Layer:
     """The layer without what cannot be merged: empty groups, and what `_misplaced` reports."""
-    values = {
-        key: value
-        for key, value in layer.values.items()
-        if "." not in key and (key not in GROUPS or isinstance(value, Mapping))
-    }
+    values = {key: value for key, value in layer.values.items() if "." not in key and _can_be_merged(key, value)}
     if _names_other_task(task, layer):
-        del values["task"]
+        values.pop("task", None)
     return replace(layer, values=values)
+
+
+def _can_be_merged(key: str, value: Any) -> bool:
+    return key not in _NESTED or isinstance(value, Mapping) or (key == "task" and isinstance(value, str))
 
 
 def _names_other_task(task: TaskInfo, layer: Layer) -> bool:
@@ -132,9 +136,10 @@ def _misplaced(task: TaskInfo, layer: Layer) -> Iterator[Problem]:
             yield Problem(
                 f"the key '{key}' has a dot", layer.where(key), f"write `{group}:`, below it, indented, `{leaf}:`"
             )
-        elif key in GROUPS and not isinstance(value, Mapping | None):
+        elif key in _NESTED and value is not None and not _can_be_merged(key, value):
+            example = f"such as `{_first(key)}:`" if key in GROUPS else "`class:` and its settings"
             message = f"'{key}': expected settings below it, got {in_words(value)}"
-            yield Problem(message, layer.where(key), f"write `{key}:` and below it, indented, such as `{_first(key)}:`")
+            yield Problem(message, layer.where(key), f"write `{key}:` and below it, indented, {example}")
     if _names_other_task(task, layer):
         message = f"these settings are for the task '{task_name([layer])}', but '{task.name}' is to run"
         yield Problem(message, layer.where("task"), "remove the line, or run that task")
@@ -147,7 +152,7 @@ def _first(group: str) -> str:
 def _unknown_keys(merged: Merged, settings: Mapping[str, Setting]) -> Iterator[Problem]:
     """A problem for every key that is no setting."""
     for key, value in merged.values.items():
-        if key in (*GROUPS, "task"):
+        if key in _NESTED:
             for leaf in value:
                 if f"{key}.{leaf}" not in settings and (key, leaf) != ("task", CLASS):
                     yield _unknown(f"{key}.{leaf}", merged, settings)
@@ -192,13 +197,16 @@ def _checked(setting: Setting, merged: Merged, settings: Mapping[str, Setting]) 
     return check(setting.annotation, value)
 
 
-def _component_problems(path: str, kind: Kind, value: Any, merged: Merged) -> Iterator[Problem]:
-    """Mistakes in the components at a path, when the user said anything about them."""
-    places = {place for known, place in merged.origins.items() if known == path or known.startswith(f"{path}.")}
-    if places <= {DEFAULT, PRESET}:
-        return
-    for name, component in components_in(path, value):
-        yield from problems_in(kind, component, where=name, origins=merged.origins)
+def _named_components(
+    values: Mapping[str, Any], settings: Mapping[str, Setting], merged: Merged
+) -> dict[str, Component]:
+    """The components that are checked so far and that the user said anything about, by their paths."""
+    found: dict[str, Component] = {}
+    for path, value in values.items():
+        places = {place for known, place in merged.origins.items() if f"{known}.".startswith(f"{path}.")}
+        if settings[path].has_components and not places <= {DEFAULT, PRESET}:
+            found |= components_in(path, value)
+    return found
 
 
 def _problem_at(path: str, merged: Merged, error: WrongValue) -> Problem:

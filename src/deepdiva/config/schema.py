@@ -54,6 +54,12 @@ class Setting:
         return Component in members(self.annotation)
 
     @property
+    def has_components(self) -> bool:
+        """Whether the value is a component or a list of them."""
+        inside = [item for member in members(self.annotation) for item in typing.get_args(member)]
+        return self.is_component or Component in inside
+
+    @property
     def is_flag(self) -> bool:
         """Whether the value is true or false, so that `--x` and `--no-x` are enough."""
         return members(self.annotation) <= {bool, type(None)} and bool in members(self.annotation)
@@ -226,6 +232,8 @@ def check(annotation: Any, value: Any) -> Any:
         return value
     try:
         return adapter.validate_json(json.dumps(value), strict=True)
+    except PydanticUserError:  # a name inside the type is known to type checkers only
+        return value
     except ValidationError as error:
         raise wrong_value(annotation, value, error.errors()) from None
 

@@ -62,7 +62,10 @@ def read_text(text: str, name: str) -> Document:
     except yaml.YAMLError as error:
         document.problems.append(_syntax_problem(error, text, name))
         return document
-    if root is None:
+    except RecursionError:
+        document.problems.append(Problem("this is not valid YAML: it is nested too deeply", f"{name}:1"))
+        return document
+    if root is None or root.tag == f"{_TAG}null":
         return document
     if not isinstance(root, MappingNode):
         where = f"{name}:{root.start_mark.line + 1}"
@@ -112,7 +115,7 @@ def _convert(name: str, text: str) -> Any:
         return text.lower() == "true"
     if name == "int":
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-    return float(text.replace(".inf", "inf").replace(".nan", "nan") if text[-1:].isalpha() else text)
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def _kind(node: Node) -> str:
@@ -180,8 +183,10 @@ class _Construction:
             return _convert(name, node.value)
         if name == "float" and _SCALARS["int"].match(node.value):
             return float(node.value)
-        self.check_tag(node, *_SCALARS)
-        self.problem(node, f"{node.value!r} is not what its tag `!!{name}` says")
+        if name in _SCALARS:
+            self.problem(node, f"{node.value!r} is not what its tag `!!{name}` says")
+        else:
+            self.check_tag(node)
         return None
 
     def check_tag(self, node: Node, *allowed: str) -> None:
