@@ -1,0 +1,102 @@
+"""`run.json`: complete from the start, readable by any JSON reader, and refused with a reason when it is not ours."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from deepdiva.errors import RunFailed, UserError
+from deepdiva.runs.record import encode_record, ending, new_record, now, read_record, seconds_of
+from deepdiva.runs.storage import StorageError
+
+FACTS = {"kind": "run", "parent": None, "task": "t", "data": "d", "command": ["a"], "seed": 0, "determinism": {}}
+KEYS = """schema id experiment status kind parent task data command created finished duration pid host seed digests
+    results best test_reads error determinism versions""".split()
+
+
+def write(folder, text):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(text)
+    return folder
+
+
+def test_a_new_record_has_every_key_of_the_schema(tmp_path):
+    folder = tmp_path / "experiment" / "some-id"
+    record = new_record(folder, **FACTS)
+    assert list(record) == KEYS
+    assert (record["id"], record["experiment"], record["status"]) == ("some-id", "experiment", "running")
+    assert (record["schema"], record["pid"], record["seed"]) == (1, os.getpid(), 0)
+    assert record["versions"]["deepdiva"]
+    assert record["versions"]["torch"]
+    assert read_record(write(folder, encode_record(record).decode())) == record
+
+
+def test_times_read_back():
+    assert now().endswith("Z")
+    assert seconds_of("2026-11-21T22:28:56.665Z") == 1795300136.665
+    assert seconds_of(None) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "keys"),
+    [
+        (None, "completed", None),
+        (SystemExit(0), "completed", None),
+        (SystemExit(), "completed", None),
+        (KeyboardInterrupt(), "interrupted", None),
+        (SystemExit(3), "failed", {"type", "message", "traceback"}),
+        (ZeroDivisionError("by zero"), "failed", {"type", "message", "traceback"}),
+        (RunFailed("the loss is nan", "lower the rate"), "failed", {"type", "message"}),
+    ],
+)
+def test_how_a_run_ends(error, status, keys):
+    found, problem = ending(error)
+    assert found == status
+    assert (None if problem is None else set(problem)) == keys
+
+
+def test_a_traceback_is_kept_whole():
+    try:
+        raise ZeroDivisionError("by zero")
+    except ZeroDivisionError as error:
+        _, problem = ending(error)
+    assert problem is not None
+    assert (problem["type"], problem["message"]) == ("ZeroDivisionError", "by zero")
+    assert "test_a_traceback_is_kept_whole" in problem["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "run.json is damaged"),
+        ("\xff", "run.json is damaged"),
+        ("[]", "was not written by DeepDIVA"),
+        ("{}", "was not written by DeepDIVA"),
+        ('{"schema": "x"}', "was not written by DeepDIVA"),
+        (json.dumps({"schema": 2}), r"newer DeepDIVA \(schema 2\)"),
+    ],
+)
+def test_a_record_that_is_none(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        read_record(write(tmp_path / "run", text))
+
+
+def test_a_record_that_is_not_text(tmp_path):
+    write(tmp_path / "run", "").joinpath("run.json").write_bytes(b"\x80\x81")
+    with pytest.raises(StorageError, match="damaged"):
+        read_record(tmp_path / "run")
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="is not a run folder: it holds no run.json"):
+        read_record(tmp_path)
+    with pytest.raises(UserError, match="is not a run folder: there is no such folder"):
+        read_record(tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is not a run folder"):
+        read_record(tmp_path / "file")
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(UserError, match="cannot read"):
+        read_record(tmp_path)
