@@ -39,9 +39,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     hashed: list[str] = []
     original = files.read_file
 
-    def spy(path: str, expected: files.Stamp | None = None) -> tuple[bytes, files.Hashed]:
+    def spy(path: str, listed: files.Stamp | None = None) -> tuple[bytes, files.Hashed]:
         hashed.append(Path(path).name)
-        return original(path, expected)
+        return original(path, listed)
 
     monkeypatch.setattr(files, "read_file", spy)
     return hashed
@@ -258,7 +258,7 @@ def test_the_digest_does_not_depend_on_order_but_on_everything_else(contents, ra
 
 def test_reading_and_proving_are_one_pass(root, reads, monkeypatch):
     seen = []
-    monkeypatch.setattr(footprint, "read_file", lambda path: seen.append(path) or files.read_file(path))
+    monkeypatch.setattr(footprint, "read_file", lambda path, listed: seen.append(path) or files.read_file(path, listed))
     recorder = Recorder(root)
     assert recorder.names == sorted(CONTENTS)
     assert recorder.folders == ("test", "test/cat", "train", "train/cat", "train/dog")

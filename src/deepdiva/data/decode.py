@@ -24,7 +24,7 @@ ORIENTATION = 0x0112
 SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 GRAY_WITH_ALPHA = frozenset({"1", "L", "LA"})
 MAY_BE_TRANSPARENT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
-COLOUR = frozenset({"RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
+COLOUR = frozenset({"RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
 
 
 class ImageError(Exception):
@@ -104,7 +104,9 @@ def gray_or_rgb(image: Image) -> Image:
     if image.has_transparency_data and image.mode in MAY_BE_TRANSPARENT:
         flat = _on_white(image)
         return flat.convert("L") if image.mode in GRAY_WITH_ALPHA or _gray_palette(image, flat) else flat
-    if image.mode in ("1", "L"):
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode == "1":
         return image.convert("L")
     if image.mode in ("P", "PA"):
         flat = image.convert("RGB")

@@ -8,7 +8,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -136,19 +136,20 @@ def existing_folder(path: Path, *, expected: str, names: Iterable[str] = ()) -> 
     raise UserError(f"there is no folder {path}", did_you_mean(str(path), [*names, *siblings]) or expected)
 
 
-def hash_file(path: str, expected: Stamp | None = None) -> Hashed:
+def hash_file(path: str, listed: Stamp | None = None) -> Hashed:
     """The SHA-256 of a file, read in blocks.
 
     Args:
         path: The file.
-        expected: Its stamp where that is known: saves asking for it a second time.
+        listed: Its stamp when it was listed, which saves asking for it again. If it has changed since then, it is
+            read once more as it is now; only a change during that reading is an error.
 
     Raises:
-        UnstableFileError: The file changed meanwhile.
+        UnstableFileError: The file changed while it was read.
         OSError: The file cannot be read.
     """
-    if expected is not None and expected[0] < BLOCK:
-        return read_file(path, expected)[1]
+    if listed is not None and listed[0] < BLOCK:
+        return read_file(path, listed)[1]
     digest = hashlib.sha256()
     buffer = _buffer()
     with _opened(path) as handle:
@@ -161,15 +162,12 @@ def hash_file(path: str, expected: Stamp | None = None) -> Hashed:
     return digest.hexdigest(), before
 
 
-def read_file(path: str, expected: Stamp | None = None) -> tuple[bytes, Hashed]:
+def read_file(path: str, listed: Stamp | None = None) -> tuple[bytes, Hashed]:
     """A whole file and its SHA-256, in one pass; arguments and errors as for `hash_file`."""
-    with _opened(path) as handle:
-        before = _stamp_of(handle) if expected is None else expected
-        content = os.read(handle, before[0] + 1)
-        while len(content) < before[0] and (more := os.read(handle, before[0] + 1 - len(content))):
-            content += more
-        _check_stable(handle, before, len(content))
-    return content, (hashlib.sha256(content).hexdigest(), before)
+    if listed is not None:
+        with suppress(UnstableFileError):
+            return _read(path, listed)
+    return _read(path, None)
 
 
 def hash_files(
@@ -188,7 +186,7 @@ def hash_files(
         done, troubles = [], []
         for name in chunk:
             try:
-                done.append((name, _hash_now(f"{base}/{name}", files[name])))
+                done.append((name, hash_file(f"{base}/{name}", files[name])))
             except OSError as error:
                 troubles.append(Trouble(name, f"cannot be read: {reason(error)}"))
         return done, troubles
@@ -252,14 +250,6 @@ def _stamp(status: os.stat_result) -> Stamp:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _hash_now(path: str, listed: Stamp) -> Hashed:
-    try:
-        return hash_file(path, listed)
-    except UnstableFileError:
-        # Perhaps it changed after it was listed and rests now: only a change during this second reading is trouble.
-        return hash_file(path)
-
-
 _buffers = threading.local()
 
 
@@ -279,6 +269,16 @@ def _opened(path: str) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _read(path: str, expected: Stamp | None) -> tuple[bytes, Hashed]:
+    with _opened(path) as handle:
+        before = _stamp_of(handle) if expected is None else expected
+        content = os.read(handle, before[0] + 1)
+        while len(content) < before[0] and (more := os.read(handle, before[0] + 1 - len(content))):
+            content += more
+        _check_stable(handle, before, len(content))
+    return content, (hashlib.sha256(content).hexdigest(), before)
 
 
 def _stamp_of(handle: int) -> Stamp:

@@ -181,7 +181,8 @@ class Recorder:
         Raises:
             OSError: The file cannot be read, or changed meanwhile.
         """
-        content, self._hashes[name] = read_file(f"{os.fspath(self._scan.root)}/{name}")
+        path = f"{os.fspath(self._scan.root)}/{name}"
+        content, self._hashes[name] = read_file(path, self._scan.files[name])
         return content
 
     def finish(self) -> Footprint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,13 +89,13 @@ def survey(recorder: Recorder) -> ImageFolder:
 
     Raises:
         UserErrors: No training images, a class without images, a class in `val` or `test` that `train` lacks, an
-            image outside of any class, or something that cannot be read: all that is the case.
+            image outside of any class: all that is the case, and with it what cannot be read.
     """
     folders = [folder for folder in recorder.folders if _is_visible(folder)]
     _check_layout(recorder.path, folders)
     classes = tuple(sorted(folder.split("/")[1] for folder in folders if _is_class_of("train", folder)))
     files: dict[str, list[str]] = {split: [] for split in SPLITS if split in folders}
-    problems = [trouble.problem for trouble in recorder.troubles]
+    problems: list[Problem] = []
     for name in recorder.names:
         split = name.partition("/")[0]
         if split not in files or not _is_image(name):
@@ -106,6 +106,7 @@ def survey(recorder: Recorder) -> ImageFolder:
             files[split].append(name)
     problems += _class_problems(folders, classes, files)
     if problems:
+        problems += [trouble.problem for trouble in recorder.troubles]
         raise to_errors(problems, f"{printable(os.fspath(recorder.path))} cannot be used as an image folder")
     return ImageFolder(classes, {split: tuple(names) for split, names in files.items()})
 
@@ -150,7 +151,7 @@ def _split_off(found: ImageFolder, fraction: float, seed: int) -> tuple[tuple[st
 def _decode(recorder: Recorder, names: Sequence[str], decoding: Decoding, threads: int | None) -> list[Pixels]:
     """The images called `names`; all that cannot be read are named in one error."""
     images: list[Pixels] = []
-    problems: list[Problem] = []
+    problems = [trouble.problem for trouble in recorder.troubles]
     for result in in_threads(_decoder(recorder, decoding), _chunks(names), threads=threads):
         for item in result:
             if isinstance(item, Problem):
@@ -158,7 +159,7 @@ def _decode(recorder: Recorder, names: Sequence[str], decoding: Decoding, thread
             else:
                 images.append(item)
     if problems:
-        count = "1 image" if len(problems) == 1 else f"{len(problems)} images"
+        count = "1 file" if len(problems) == 1 else f"{len(problems)} files"
         raise to_errors(problems, f"{count} in {printable(os.fspath(recorder.path))} cannot be used")
     return images
 
@@ -182,13 +183,13 @@ def _check_sizes(names: Sequence[str], images: Sequence[Pixels]) -> None:
     examples = {image.shape[:2]: name for name, image in zip(names, images, strict=True)}
     if len(examples) > 1:
         (small, one), (large, other) = min(examples.items()), max(examples.items())
+        hint = f"bring all to one size, such as --size {max(large)}"
         raise UserErrors(
             [
                 Problem(f"{small[0]} x {small[1]} (height x width)", printable(one)),
-                Problem(f"{large[0]} x {large[1]}", printable(other)),
+                Problem(f"{large[0]} x {large[1]}", printable(other), hint),
             ],
-            f"images have {len(examples)} different sizes; choose one for all with `size`, "
-            f"for instance --size {max(large)}; such as",
+            f"images have {len(examples)} different sizes, among them",
         )
 
 
@@ -230,11 +231,11 @@ def _stack(images: Sequence[Pixels], *, colour: bool) -> Pixels:
 
 
 def _is_visible(name: str) -> bool:
-    return not any(part.startswith(".") for part in name.split("/"))
+    return not name.startswith(".") and "/." not in name
 
 
 def _is_image(name: str) -> bool:
-    return _is_visible(name) and PurePosixPath(name).suffix.lower() in EXTENSIONS
+    return f".{name.rpartition('.')[2].lower()}" in EXTENSIONS and _is_visible(name)
 
 
 def _is_class_of(split: str, folder: str) -> bool:
