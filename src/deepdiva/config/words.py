@@ -9,6 +9,7 @@ from typing import Any
 from deepdiva.config.layers import Layer, put
 from deepdiva.config.schema import Setting
 from deepdiva.config.settings import TaskInfo, belongs, full_paths, suggest, table
+from deepdiva.config.tree import GROUPS
 from deepdiva.config.values import CLASS, in_words
 from deepdiva.config.yaml_reader import read_flow
 from deepdiva.errors import Problem, UserErrors
@@ -94,8 +95,8 @@ class _Reading:
             return rest.pop(0) == "true" if rest and rest[0] in ("true", "false") else True
         if text is None:
             if not rest or rest[0].startswith("--"):
-                hint = f"`{option}=--…` for a value that begins with two dashes" if rest else None
-                self.problem("a value is missing", option, hint or f"write `{option} VALUE`")
+                dashed = f", or `{option}=VALUE` for one that begins with two dashes" if rest else ""
+                self.problem("a value is missing", option, f"write `{option} VALUE`{dashed}")
                 return _NOTHING
             text = rest.pop(0)
         return self.read(option, setting, text)
@@ -174,6 +175,6 @@ def shortest_option(path: str, settings: Mapping[str, Setting]) -> str:
 
 
 def as_option(path: str) -> str:
-    """A setting as it is written on the command line: `--batch-size`, `--optimizer.lr`."""
-    above, dot, leaf = path.rpartition(".")
-    return f"--{above}{dot}{leaf.replace('_', '-')}"
+    """A setting as it is written on the command line: `--batch-size`, but `--scheduler.T_max` for an argument."""
+    group = path.rpartition(".")[0]
+    return f"--{path.replace('_', '-') if group in ('', 'task', *GROUPS) else path}"
