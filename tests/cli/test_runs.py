@@ -153,6 +153,12 @@ def test_different_metrics_are_named_in_a_column(store: Store, call: Call, capsy
     assert "test/iou" in out
 
 
+def test_columns_without_a_value_are_not_shown(store: Store, call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    store("points", "aaaaaa", seed=None, task=None)
+    assert call(runs, "runs", "ls") == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["run", "experiment", "status", "duration"]
+
+
 def test_an_unreadable_run_is_listed_and_harms_nobody(
     store: Store, call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,8 @@ def test_a_completed_run(store: Store, show: Callable[[Path], str]) -> None:
 def test_a_failed_run_shows_why_and_how_to_go_on(store: Store, show: Callable[[Path], str]) -> None:
     traceback = 'Traceback (most recent call last):\n  File "x.py", line 3\nValueError: \x1b[2Jboom'
     path = store("points", "aaaaaa", status="failed", error={"message": "boom", "traceback": traceback})
+    assert "resume" not in show(path)
+    (path / "checkpoints").mkdir()
     out = show(path)
     assert out.endswith(
         'error\n  Traceback (most recent call last):\n    File "x.py", line 3\n  ValueError: \\x1b[2Jboom\n'

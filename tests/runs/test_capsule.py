@@ -333,6 +333,27 @@ def test_submodules_and_inner_repositories_are_listed(project: Path, tmp_path: P
     assert left_out(code) == {"clone/": "a repository of its own", "lib": f"a submodule at commit {commit}"}
 
 
+def test_a_sparse_checkout_names_what_is_missing(project: Path, tmp_path: Path) -> None:
+    git(project, "update-index", "--skip-worktree", "train.py")
+    (project / "train.py").unlink()
+    found, code = copy(project, tmp_path)
+    assert left_out(code) == {"train.py": "not checked out"}
+    assert not found.dirty
+
+
+def test_a_folder_replaced_by_a_link_is_not_followed(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "net.py").write_text("width = 4\n")
+    (project / "package" / "net.py").unlink()
+    (project / "package").rmdir()
+    (project / "package").symlink_to(tmp_path / "elsewhere")
+    _, code = copy(project, tmp_path)
+    assert record_of(code)["deleted"] == ["package/net.py"]
+    assert record_of(code)["files"]["package"]["link"] == str(tmp_path / "elsewhere")
+    capsule.restore(code, tmp_path / "restored")
+    assert tree(tmp_path / "restored") == tree(project)
+
+
 def test_outside_git_source_files_are_taken(tmp_path: Path, project: Path) -> None:
     root = tmp_path / "plain"
     for name in (

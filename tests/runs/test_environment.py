@@ -146,3 +146,20 @@ def test_what_torch_says_when_it_is_loaded() -> None:
     assert facts is not None
     assert facts["version"] == torch.__version__
     assert facts["threads"] == torch.get_num_threads()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 06:54:38 UTC 2025\n",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (builder)\n",
+    ],
+)
+def test_gpus_are_read_from_the_kernel(tmp_path: Path, text: str) -> None:
+    assert environment._gpu(tmp_path) == {}
+    (tmp_path / "version").write_text(text)
+    for number in (1, 0):
+        (tmp_path / "gpus" / f"0000:0{number}:00.0").mkdir(parents=True)
+        path = tmp_path / "gpus" / f"0000:0{number}:00.0" / "information"
+        path.write_text(f"Model: \t\t Tester {number}\nIRQ:   \t\t 75\n")
+    assert environment._gpu(tmp_path) == {"driver": "580.65.06", "models": ["Tester 0", "Tester 1"]}

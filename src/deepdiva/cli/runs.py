@@ -141,25 +141,24 @@ def _table(rows: Sequence[Row], arguments: argparse.Namespace, *, short: bool) -
     keys = ["id", "created", "experiment", "status", "task", "data", "seed", "metric", "score", "duration"]
     if not short:
         keys.remove("created")  # the id begins with it
-    for key in _too_wide() if short else ():
-        keys.remove(key)
-    if all(row.experiment == row.task for row in rows):
-        keys.remove("task")
     metrics = {score(row)[0] for row in rows} - {None}
-    if len(metrics) <= 1:
-        keys.remove("metric")
+    needless = {"metric"} if len(metrics) <= 1 else set()
+    needless |= {key for key in ("task", "data", "seed", "score") if all(_value(row, key) is None for row in rows)}
+    needless |= {"task"} if all(row.experiment == row.task for row in rows) else set()
+    needless |= _too_wide() if short else set()
+    keys = [key for key in keys if key not in needless]
     columns = [_column(key, rows=rows, short=short) for key in keys]
     if len(metrics) == 1:
         columns = [_renamed(column, str(*metrics)) if column.key == "score" else column for column in columns]
     return Table(columns, [[_value(row, key) for key in keys] for row in rows])
 
 
-def _too_wide() -> list[str]:
+def _too_wide() -> set[str]:
     """What a narrow terminal has no room for."""
     import shutil
 
     width = shutil.get_terminal_size().columns
-    return ["seed"] * (width < 100) + ["data"] * (width < 90)
+    return {key for key, least in (("seed", 100), ("data", 90)) if width < least}
 
 
 def _check_columns(rows: Sequence[Row], keys: Sequence[str]) -> None:

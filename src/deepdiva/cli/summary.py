@@ -90,7 +90,7 @@ def _code(path: Path) -> str:
 
 def _next(run: RunFolder) -> Iterator[tuple[str, str]]:
     path = shlex.quote(str(run.path))
-    if run.status in ("interrupted", "failed"):
+    if run.status in ("interrupted", "failed") and (run.path / "checkpoints").exists():
         yield "resume", f"deepdiva resume {path}"
     if (run.path / "config.yaml").exists():
         yield "reproduce", f"deepdiva run --config {shlex.quote(str(run.path / 'config.yaml'))}"

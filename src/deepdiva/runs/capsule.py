@@ -85,7 +85,7 @@ def require_clean(directory: Path, *, runs_dir: Path) -> None:
     lines = "\n".join(f"    {line}" for line in [*names, *more])
     raise UserError(
         f"the code is not committed, so the run could not be traced to a version:\n{lines}",
-        "commit the changes, or use --allow-dirty to record a full copy of the files with the run",
+        "commit the changes, or record a full copy with the run: --allow-dirty, in Python allow_dirty=True",
     )
 
 

@@ -211,7 +211,8 @@ def _admit(root: Path, states: Mapping[str, str], limits: Limits, closure: Closu
         try:
             facts = os.lstat(root / name)
         except FileNotFoundError:
-            closure.deleted.append(name)
+            # Git misses a tracked file only where it was told not to look: a sparse checkout.
+            closure.left_out.append(LeftOut(name, "not checked out"))
             continue
         except OSError as error:
             closure.left_out.append(LeftOut(name, f"cannot be read: {error.strerror}"))

@@ -145,13 +145,14 @@ def _cpu() -> dict[str, Any]:
     return {"model": model or platform.processor(), "flags": sorted(flag for flag in flags if _FLAGS.match(flag))}
 
 
-def _gpu() -> dict[str, Any]:
+def _gpu(place: Path = Path("/proc/driver/nvidia")) -> dict[str, Any]:
     """Driver and models of NVIDIA devices as the kernel lists them: the same whether torch is loaded or not."""
-    driver = re.search(r"Kernel Module[^0-9]*([0-9.]+)", _read("/proc/driver/nvidia/version"))
+    # "Kernel Module  580.65", or "Open Kernel Module for x86_64  580.65"
+    driver = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", _read(place / "version"))
     if driver is None:
         return {}
     models = []
-    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+    for path in sorted(place.glob("gpus/*/information")):
         model = re.search(r"^Model:\s*(.+)$", _read(path), re.MULTILINE)
         models.append(model[1] if model else "unknown")
     return {"driver": driver[1], "models": models}
