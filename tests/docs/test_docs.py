@@ -112,6 +112,8 @@ class Reader:
         return done.returncode, done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)
 def test_what_a_page_says_works(page: Path, project: Path):
     reader = Reader(project)
