@@ -124,7 +124,7 @@ def find_run(text: str | Path, runs_dir: Path | str = "runs") -> RunFolder:
     if name and matches:
         shown = ", ".join(folder.name for folder in matches[:5]) + (", …" if len(matches) > 5 else "")
         raise UserError(f"'{text}' means {len(matches)} runs: {shown}", "write more of the id, or the path")
-    if path.exists():
+    if name and path.exists():
         return RunFolder.open(path)  # says why it is none
     where = f"in {runs_dir}" if folders else f"in {runs_dir}, which holds no run"
     raise UserError(f"there is no run '{text}' {where}", "`deepdiva runs ls` lists the runs; a path is fine, too")
