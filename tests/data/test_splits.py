@@ -102,3 +102,8 @@ def test_a_part_that_would_be_empty_is_refused():
         split_off(4, 0.1)
     with pytest.raises(UserError, match="nothing on one side"):
         split_off(4, 0.0)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(UserError, match="seed -1 of a split is negative"):
+        stratified([0, 1], (1, 1), seed=-1)

@@ -89,4 +89,6 @@ def stratified(
 
 
 def _keys(size: int, *, seed: int) -> npt.NDArray[np.uint64]:
+    if seed < 0:
+        raise UserError(f"seed {seed} of a split is negative", "give a whole number of 0 or more")
     return np.random.PCG64(np.random.SeedSequence(seed)).random_raw(size)
