@@ -221,7 +221,7 @@ def _admit(root: Path, states: Mapping[str, str], limits: Limits, closure: Closu
         if reason is not None:
             closure.left_out.append(LeftOut(name, _explain(reason, states[name]), size=facts.st_size))
         elif len(closure.files) >= limits.files or total + facts.st_size > limits.size:
-            beyond[name.rpartition("/")[0] + "/"] += 1
+            beyond["".join(name.rpartition("/")[:2]) or "."] += 1
         else:
             closure.files[name] = states[name]
             total += facts.st_size
