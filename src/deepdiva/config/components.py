@@ -152,7 +152,7 @@ class _Completion:
         given = {name: self.argument(name, value, whole, passed) for name, value in component.arguments.items()}
         self.supply(given, supplied, whole)
         self.require(given, whole, found.target)
-        defaults = {item.name: item.default for item in whole.parameters.values() if _can_be_written(item.default)}
+        defaults = {item.name: _written(item) for item in whole.parameters.values() if _can_be_written(item.default)}
         ordered = {
             name: given.get(name, defaults.get(name)) for name in whole.parameters if name in given or name in defaults
         }
@@ -183,14 +183,13 @@ class _Completion:
         return {CLASS: completed.target, **completed.arguments}
 
     def checked(self, name: str, value: Any, parameter: Parameter) -> Any:
-        """A plain value checked against its annotation and made plain again: 1 is written 1.0 for a float."""
+        """A plain value, checked against its annotation."""
         try:
-            typed = check(parameter.annotation, value)
+            return _usual_form(parameter, value)
         except WrongValue as error:
             if not (value is None and parameter.default is None):
                 self.problem(name, error.message, error.hint)
             return value
-        return plain(typed) if is_plain(typed) else value
 
     def supply(self, given: dict[str, Any], supplied: Mapping[str, Any], whole: Signature) -> None:
         """Fill in what the data decide, unless the user says something else."""
@@ -221,6 +220,21 @@ class _Completion:
             self.problems.append(Problem(message, path if not place else f"{path} ({place})", hint))
         else:
             self.problems.append(Problem(message if is_visible else f"'{path}': {message}", place, hint))
+
+
+def _written(parameter: Parameter) -> Any:
+    """A default as a user's value would be written, so that a completed component stays as it is: 0 as 0.0."""
+    default = plain(parameter.default)
+    try:
+        return _usual_form(parameter, default)
+    except WrongValue:
+        return default
+
+
+def _usual_form(parameter: Parameter, value: Any) -> Any:
+    """A value made plain again after it took its parameter's type: 1 is written 1.0 for a float."""
+    typed = check(parameter.annotation, value)
+    return plain(typed) if is_plain(typed) else value
 
 
 def _can_be_written(default: Any) -> bool:

@@ -103,12 +103,20 @@ def _folded(name: str) -> str:
 
 
 def _public(kind: Kind, module: str) -> list[str]:
-    """Names of a module's classes (and functions, where no base is asked for) that are of the kind."""
+    """Names of a package's own classes (and functions, where no base is asked for) that are of the kind."""
     base = base_class(kind)
-    members = {name: item for name, item in vars(importlib.import_module(module)).items() if name[0] != "_"}
+    package = module.partition(".")[0]
+    return [
+        name
+        for name, item in vars(importlib.import_module(module)).items()
+        if name[0] != "_" and str(getattr(item, "__module__", "")).partition(".")[0] == package and _fits(item, base)
+    ]
+
+
+def _fits(item: Any, base: type | None) -> bool:
     if base is None:
-        return [name for name, item in members.items() if inspect.isclass(item) or inspect.isfunction(item)]
-    return [name for name, item in members.items() if inspect.isclass(item) and issubclass(item, base) and item != base]
+        return inspect.isclass(item) or inspect.isfunction(item)
+    return inspect.isclass(item) and issubclass(item, base) and item is not base
 
 
 def _by_path(kind: Kind, target: str, place: str) -> Any:
@@ -116,7 +124,7 @@ def _by_path(kind: Kind, target: str, place: str) -> Any:
     if _is_file(target):
         path, _, attribute = target.rpartition(":") if not target.endswith(".py") else (target, "", "")
         if not attribute:
-            raise UserError(f"{place}{target!r} names a file, but no class in it", f"write `{target}:ClassName`")
+            raise UserError(f"{place}'{target}' names a file, but no class in it", f"write `{target}:ClassName`")
         return _attribute(load_file(Path(path), place), attribute, path, place)
     if ":" in target:
         name, _, attribute = target.partition(":")
@@ -242,7 +250,9 @@ def _check(kind: Kind, found: Located, where: str | None) -> None:
     """Refuse what is not of the kind; a function's result is checked once it is built."""
     place = f"{where}: " if where else ""
     if not callable(found.object):
-        raise UserError(f"{place}{found.target!r} is a {type(found.object).__name__}, not a class or function")
+        raise UserError(
+            f"{place}{found.target!r} is neither a class nor a function, but of type {type(found.object).__name__}"
+        )
     base = base_class(kind)
     if base is not None and inspect.isclass(found.object) and not issubclass(found.object, base):
         wanted = kind.base.replace(":", ".") if kind.base else ""
