@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deepdiva.engine.fingerprint import batch_digest, loss_bits
 from deepdiva.errors import RunFailed
@@ -27,8 +28,7 @@ _BLOCK = 64
 _SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class StepRecord:
+class StepRecord(NamedTuple):
     """One optimizer step: tensors that are not yet read, and what is known without reading them."""
 
     step: int
@@ -97,7 +97,7 @@ class StepRecorder:
             return
         names = ["loss", *pending[0].measures]
         columns = [_read([record.loss for record in pending])]
-        columns += [_read([record.measures[name] for record in pending]) for name in names[1:]]
+        columns += [_read_means([record.measures[name] for record in pending]) for name in names[1:]]
         rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         states = _read_states([record.state for record in pending])
         bad = next((place for place, row in enumerate(rows) if not math.isfinite(row["loss"])), None)
@@ -147,6 +147,19 @@ def _read(tensors: list[Tensor]) -> list[float]:
     import torch
 
     return torch.stack(tensors).tolist()
+
+
+def _read_means(tensors: list[Tensor]) -> list[float]:
+    """The means of measures, whether they came as means or with one number for every sample."""
+    import numpy as np
+    import torch
+
+    if tensors[0].ndim == 0:
+        return _read(tensors)
+    sizes = [len(tensor) for tensor in tensors]
+    numbers = torch.cat(tensors).double().cpu().numpy()
+    sums = np.add.reduceat(numbers, [0, *accumulate(sizes[:-1])])
+    return (sums / sizes).tolist()  # type: ignore[no-any-return]
 
 
 def _read_states(tensors: list[Tensor]) -> list[str]:

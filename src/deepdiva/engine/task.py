@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
+    from deepdiva.config import Kind
     from deepdiva.data.footprint import Footprint
 
 
@@ -58,7 +59,8 @@ class StepOutput:
         size: Number of samples the mean was taken over; epochs are pooled with it.
         outputs: For each name one tensor or list with an entry for every sample, detached. Kept whole over a
             validation or test pass, dropped in training.
-        measures: Further means over the batch, each of shape (), detached: logged for every step, pooled by epoch.
+        measures: Further numbers, detached: logged for every step as means over its samples, pooled by epoch. Each is
+            the mean over the batch, shape (), or, which costs less in the loop, one number a sample, shape (size,).
     """
 
     loss: Tensor
@@ -121,6 +123,10 @@ class Task:
 
     score: ClassVar[Score] = Score("loss", "min")
     """What decides the best epoch: `loss` or a name that `metrics` gives, on the validation split."""
+
+    kinds: ClassVar[Mapping[str, Kind]] = {}
+    """For fields that hold components (a loss, transforms) what they may be: their mistakes are then reported before
+    anything starts, together with all others, and every default of theirs is recorded."""
 
     statistics: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """No setting: numbers that `load_data` took from the training split (mean, std, class weights) and `step` uses.

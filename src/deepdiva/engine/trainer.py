@@ -191,7 +191,7 @@ class Trainer:
             self._backward(share)
             loss = share.detach() if loss is None else loss + share.detach()
             for name, value in output.measures.items():
-                measures[name] = measures.get(name, 0) + value * (output.size / total)
+                measures[name] = measures.get(name, 0) + value.double().mean() * (output.size / total)
         self._update()
         assert loss is not None
         self.position.step += 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from deepdiva.errors import UserError
+from deepdiva.errors import Problem, UserError
 
 if TYPE_CHECKING:
-    from deepdiva.config import Kind, Layer, Resolved, TaskInfo
+    from deepdiva.config import Component, Kind, Layer, Resolved, TaskInfo
+    from deepdiva.config.resolve import ComponentCheck
     from deepdiva.engine.task import Task
 
 NAMES = {
@@ -39,7 +41,12 @@ def describe(name: str) -> TaskInfo:
 
 
 def configure(
-    name: str | None, *, layers: Sequence[Layer] = (), words: Sequence[str] = (), also: Sequence[str] = ()
+    name: str | None,
+    *,
+    layers: Sequence[Layer] = (),
+    words: Sequence[str] = (),
+    also: Sequence[str] = (),
+    check_components: ComponentCheck | None = None,
 ) -> Resolved:
     """The whole configuration of a run: defaults < the task's preset < layers < words of the command line.
 
@@ -48,6 +55,7 @@ def configure(
         layers: Settings from files or from Python, later ones win.
         words: Options as on the command line.
         also: Further options of the command, to be suggested for a misspelt one.
+        check_components: Gives the mistakes in the components that all tasks have; see `resolve`.
 
     Raises:
         UserErrors: All mistakes at once.
@@ -58,7 +66,8 @@ def configure(
     if found is None:
         raise UserError("no task is named", f"name one of {', '.join(NAMES)}, or a file: my_task.py:MyTask")
     task = describe(found)
-    return resolve(task, layers=[*layers, parse_words(words, task, also=also)])
+    check = partial(_problems, find(found), check_components)
+    return resolve(task, layers=[*layers, parse_words(words, task, also=also)], check_components=check)
 
 
 def experiment_name(name: str) -> str:
@@ -69,6 +78,21 @@ def experiment_name(name: str) -> str:
 def create(resolved: Resolved) -> Task:
     """The task that a configuration names, with its settings."""
     return find(resolved.config.task.target)(**resolved.task_settings)
+
+
+def _problems(
+    cls: type[Task], shared: ComponentCheck | None, components: Mapping[str, Component], origins: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Mistakes in the components that the task declares, and in those that all tasks share."""
+    from deepdiva.config import problems_in
+
+    if shared is not None:
+        yield from shared(components, origins)
+    for path, component in components.items():
+        group, _, rest = path.partition(".")
+        kind = cls.kinds.get(rest.partition(".")[0]) if group == "task" else None
+        if kind is not None:
+            yield from problems_in(kind, component, where=path, origins=origins)
 
 
 def _kind(name: str) -> Kind:

@@ -14,6 +14,7 @@ from deepdiva.data.statistics import class_counts, class_weights
 from deepdiva.engine.task import DataSplits, Evaluation, Score, StepOutput, Task
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
     from torch import Tensor, nn
 
@@ -35,6 +36,7 @@ class Classification(Task):
     class_weights: Literal["none", "balanced"] = "none"
 
     score: ClassVar[Score] = Score("accuracy")
+    kinds: ClassVar[Mapping[str, Kind]] = {"loss": LOSS}
 
     def prepare(self, model: nn.Module, inputs: Tensor) -> Tensor:
         """The inputs as the model takes them; as they are, unless a task says otherwise."""
@@ -46,13 +48,12 @@ class Classification(Task):
 
         inputs, targets = batch
         scores = model(self.prepare(model, inputs))
-        loss = self._criterion.to(scores.device)(scores, targets)
-        guess = scores.detach().argmax(1)
+        known = scores.detach()
         return StepOutput(
-            loss=loss,
+            loss=self._criterion_on(scores.device)(scores, targets),
             size=len(targets),
-            outputs={"scores": scores.detach().float(), "target": targets},
-            measures={"accuracy": torch.eq(guess, targets).mean(dtype=torch.float32)},
+            outputs={"scores": known, "target": targets},
+            measures={"accuracy": torch.eq(known.argmax(1), targets)},
         )
 
     def ask(self, model: nn.Module, inputs: np.ndarray[Any, Any], device: Any) -> np.ndarray[Any, Any]:
@@ -98,14 +99,20 @@ class Classification(Task):
         return {"confusion": confusion_matrix_image(confusion(evaluation), evaluation.data.classes)}
 
     @cached_property
-    def _criterion(self) -> nn.Module:
-        import torch
+    def _criteria(self) -> dict[torch.device, nn.Module]:
+        return {}
 
-        criterion: nn.Module = build(LOSS, self.loss)
-        weights = self.statistics.get("class_weights")
-        if weights is not None:
-            criterion.register_buffer("weight", torch.tensor(weights, dtype=torch.float32))
-        return criterion
+    def _criterion_on(self, device: torch.device) -> nn.Module:
+        """The loss with its class weights on a device, made once."""
+        if device not in self._criteria:
+            import torch
+
+            criterion: nn.Module = build(LOSS, self.loss)
+            weights = self.statistics.get("class_weights")
+            if weights is not None:
+                criterion.register_buffer("weight", torch.tensor(weights, dtype=torch.float32))
+            self._criteria[device] = criterion.to(device)
+        return self._criteria[device]
 
     def _splits(self, arrays: ArraySplits, supplies: Mapping[str, Any]) -> DataSplits:
         """The splits for the loop; remembers what `step` needs of the training samples."""
@@ -131,8 +138,8 @@ def truth_and_guess(evaluation: Evaluation) -> tuple[np.ndarray[Any, Any], np.nd
 
 def probabilities(evaluation: Evaluation) -> np.ndarray[Any, Any]:
     """Softmax of the scores, shape (N, K); every row sums to one."""
-    probabilities: np.ndarray[Any, Any] = evaluation.outputs["scores"].softmax(1).numpy()
-    return probabilities
+    shares: np.ndarray[Any, Any] = evaluation.outputs["scores"].float().softmax(1).numpy()
+    return shares
 
 
 def confusion(evaluation: Evaluation) -> np.ndarray[Any, Any]:

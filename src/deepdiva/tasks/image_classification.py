@@ -45,6 +45,7 @@ class ImageClassification(Classification):
     val_fraction: Annotated[float, Range(gt=0, lt=1)] = 0.1
     split_seed: int = 0
 
+    kinds: ClassVar[Mapping[str, Kind]] = {**Classification.kinds, "augment": TRANSFORM}
     preset: ClassVar[Mapping[str, Any]] = {
         "data": "digits",
         "model": "cnn",
