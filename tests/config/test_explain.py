@@ -25,6 +25,9 @@ def test_every_value_has_its_place(from_yaml):
     assert "width: 3 # --model.width" in lines
     assert "seed: null # default" in lines
     assert "training:" in lines
+    assert "class: reading # command line" in lines
+    named = explain(from_yaml("task: reading")).splitlines()
+    assert named[1].split("#")[1] == " run.yaml:1"
 
 
 def test_it_reads_back_to_the_same_configuration(from_yaml):

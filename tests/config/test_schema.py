@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from annotated_types import Ge, Le
+from pydantic import Field
 
 from deepdiva.config import Component, Range
 from deepdiva.config.schema import (
@@ -37,6 +39,9 @@ class Colour(Enum):
         (Annotated[int, Range(1)] | None, "a whole number of at least 1, or null"),
         (Annotated[int | None, Range(1)], "a whole number of at least 1, or null"),
         (Annotated[float, Range(0, 1)], "a number from 0 to 1"),
+        (Annotated[float, Field(gt=0)], "a number above 0"),
+        (Annotated[int, Ge(1), Le(9)], "a whole number from 1 to 9"),
+        (Annotated[float, "seconds"], "a number"),
         (str | None, "text, or null"),
         (bool, "true or false"),
         (Literal["a", "b"], "one of a, b"),

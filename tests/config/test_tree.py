@@ -22,6 +22,11 @@ def test_a_few_settings_are_enough_in_python():
     assert config.training == Training()
 
 
+def test_settings_of_the_task_stand_with_it(complaints):
+    hint = "a task's own: task={'class': …, 'qqq': …}"
+    assert complaints(lambda: Config(task="points", qqq=3)) == [f"qqq: there is no such setting ({hint})"]
+
+
 def test_it_is_frozen():
     config = Config(task="points")
     with pytest.raises(ValidationError):

@@ -54,6 +54,7 @@ def test_words_become_settings(task, words: str, values: dict[str, object]):
         ("--training.label-smoothing 1", "did you mean `--task.label-smoothing`?"),
         ("--confg a.yaml", "--confg: there is no such option (did you mean `--config`?)"),
         ("--print-confg", "did you mean `--print-config`?"),
+        ("--task points", "--task: there is no such option (the task is the first word: `deepdiva run TASK`)"),
         ("--qqqqq", "--qqqqq: there is no such option (see --help for all options)"),
         ("--model.class cnn", "--model.class: there is no such option (did you mean `--model`?)"),
         ("--epochs", "--epochs: a value is missing (write `--epochs VALUE`)"),

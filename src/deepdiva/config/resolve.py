@@ -104,11 +104,11 @@ def search_ranges(task: TaskInfo, *, layers: Sequence[Layer]) -> dict[str, Searc
 
 
 def _merge_all(task: TaskInfo, layers: Sequence[Layer], settings: Mapping[str, Setting]) -> Merged:
-    """Defaults, preset, the layers, and the task's name on top."""
+    """The task's name, the defaults, its preset, and the layers above them."""
     components = frozenset({"task", *(path for path, setting in settings.items() if setting.is_component)})
     name = Layer({"task": {CLASS: task.name}}, lambda _: "command line")
     below = [name, from_defaults(settings.values()), from_mapping(task.preset, PRESET)]
-    return merge([*below, *(_fit(task, layer) for layer in layers), name], components)
+    return merge([*below, *(_fit(task, layer) for layer in layers)], components)
 
 
 def _fit(task: TaskInfo, layer: Layer) -> Layer:

@@ -97,7 +97,7 @@ def _fields(cls: type) -> dict[str, tuple[Any, Any]]:
         return {field.name: (field.type, _field_default(field)) for field in fields if field.init}
     hints = typing.get_type_hints(cls, include_extras=True)
     return {
-        name: (hints[name], REQUIRED if info.is_required() else info.get_default(call_default_factory=True))
+        name: (hints[name], info.default if info.default_factory is None and not info.is_required() else REQUIRED)
         for name, info in cls.model_fields.items()
     }
 
@@ -193,8 +193,7 @@ def _describe_one(annotation: Any, plural: str) -> str:
     """One alternative in words, in the plural when `plural` is `s`."""
     if typing.get_origin(annotation) is typing.Annotated:
         inner, *metadata = typing.get_args(annotation)
-        limits = " and ".join(str(item) for item in metadata if isinstance(item, Range))
-        return f"{_describe_one(inner, plural)} {limits}".strip()
+        return f"{_describe_one(inner, plural)} {_limits(metadata)}".strip()
     options = choices(annotation)
     if options:
         return options[0] if len(options) == 1 else "one of " + ", ".join(options)
@@ -206,6 +205,15 @@ def _describe_one(annotation: Any, plural: str) -> str:
     if annotation is Any or isinstance(annotation, str | typing.TypeVar):
         return "values" if plural else "any value"
     return _describe_container(annotation)
+
+
+def _limits(metadata: Sequence[Any]) -> Range:
+    """All limits in one, whether they are our `Range`, pydantic's `Field(gt=0)` or annotated_types' `Gt(0)`."""
+    parts = [part for item in metadata for part in getattr(item, "metadata", [item])]
+    found = {
+        name: getattr(part, name, None) for part in parts for name in ("ge", "le", "gt", "lt") if hasattr(part, name)
+    }
+    return Range(**found)
 
 
 def _describe_container(annotation: Any) -> str:

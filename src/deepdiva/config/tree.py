@@ -8,7 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from deepdiva.config.schema import Setting, settings_of, wrong_value
 from deepdiva.config.values import Component, Range, in_words, plain
@@ -17,6 +25,10 @@ from deepdiva.errors import Problem, UserErrors, did_you_mean
 
 WITHOUT_INFLUENCE = ("experiment", "runs_dir", "allow_dirty", "logging", "workers")
 """Settings that say where results are kept or shown, or how fast: left out of the digest."""
+
+
+# Built when first used: `--help` reads only the fields, and building costs as much as importing pydantic.
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 def _folder_name(value: str) -> str:
@@ -38,7 +50,7 @@ class Training(BaseModel):
         init_from: A run's folder or a weights file to fine-tune from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = _STRICT
 
     validate_every: Annotated[int, Range(1)] = 1
     accumulate: Annotated[int, Range(1)] = 1
@@ -59,7 +71,7 @@ class Logging(BaseModel):
         predictions: Whether the prediction for every test sample is kept.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = _STRICT
 
     every: Annotated[int, Range(0)] = 1
     tensorboard: bool = True
@@ -91,7 +103,7 @@ class Config(BaseModel):
         logging: What is written down.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = _STRICT
 
     task: Component
     data: str | None = None
@@ -109,8 +121,8 @@ class Config(BaseModel):
     experiment: Annotated[str, AfterValidator(_folder_name)] | None = None
     runs_dir: str = "runs"
     allow_dirty: bool = False
-    training: Training = Training()
-    logging: Logging = Logging()
+    training: Training = Field(default_factory=Training)
+    logging: Logging = Field(default_factory=Logging)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -170,7 +182,8 @@ def _problems(error: ValidationError) -> list[Problem]:
 
 def _problem(path: str, detail: Mapping[str, Any], settings: Mapping[str, Setting]) -> Problem:
     if detail["type"] == "extra_forbidden":
-        return Problem("there is no such setting", path, did_you_mean(path, [*settings, *Config.model_fields]))
+        hint = did_you_mean(path, settings)
+        return Problem("there is no such setting", path, hint or f"a task's own: task={{'class': …, '{path}': …}}")
     if detail["type"] == "missing":
         return Problem("a value is needed", path)
     if path not in settings or path in GROUPS:

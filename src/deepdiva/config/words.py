@@ -133,6 +133,8 @@ class _Reading:
         if name.rpartition(".")[2] == CLASS:
             match = name.rpartition(".")[0]
         hint = f"did you mean `{as_option(match)}`?" if match else "see --help for all options"
+        if name == "task":
+            hint = "the task is the first word: `deepdiva run TASK`"
         self.problem("there is no such option", option, hint)
 
     def problem(self, message: str, option: str, hint: str | None = None) -> None:
