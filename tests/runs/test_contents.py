@@ -56,7 +56,9 @@ def test_predictions_read_back(rows):
     ids, truths, scores = zip(*rows, strict=True) if rows else ((), (), ())
     header, *read = csv.reader(io.StringIO(predictions_csv({"truth": truths, "score": scores, "id": ids})))
     assert header == ["id", "truth", "score"]
-    assert [(name, int(truth), float(score)) for name, truth, score in read] == list(zip(ids, truths, scores, strict=True))
+    assert [(name, int(truth), float(score)) for name, truth, score in read] == list(
+        zip(ids, truths, scores, strict=True)
+    )
 
 
 def test_predictions_of_numpy_keep_their_bits():

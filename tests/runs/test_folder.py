@@ -52,7 +52,7 @@ def test_the_configuration_is_read_as_yaml_1_2(make):
     (folder / "config.yaml").write_text("lr: 1e-4\nname: no\n")
     assert RunFolder.open(folder).config() == {"lr": 1e-4, "name": "no"}
     (folder / "config.yaml").write_text("lr: 1\nlr: 2\n")
-    with pytest.raises(UserErrors, match="config.yaml:2"):
+    with pytest.raises(UserErrors, match=r"config\.yaml:2"):
         RunFolder.open(folder).config()
 
 

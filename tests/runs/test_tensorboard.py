@@ -14,7 +14,12 @@ from deepdiva.runs.lines import LineLog
 from deepdiva.runs.tensorboard import Mirror, rebuild
 
 EVENTS = [
-    {"step": step, "epoch": step // 10, "values": {"train/loss": 1 / (step + 1), "val/acc": step / 64}, "time": 1e9 + step}
+    {
+        "step": step,
+        "epoch": step // 10,
+        "values": {"train/loss": 1 / (step + 1), "val/acc": step / 64},
+        "time": 1e9 + step,
+    }
     for step in range(64)
 ]
 

@@ -9,13 +9,23 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from deepdiva.runs.storage import canonical_json, plain
 
 if TYPE_CHECKING:
     from deepdiva.config import Config
-    from deepdiva.data.footprint import Footprint
+
+
+class Footprint(Protocol):
+    """Proof of what was read, as `deepdiva.data` makes it."""
+
+    @property
+    def root(self) -> str:
+        """One digest of all."""
+
+    def to_json(self) -> str:
+        """All that is needed to check it."""
 
 
 def plain_settings(config: Config | Mapping[str, Any] | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from deepdiva.config import Config
-    from deepdiva.data.footprint import Footprint
+    from deepdiva.runs.contents import Footprint
 
 _LOGS = ("events", "fingerprints")
 
@@ -250,14 +251,13 @@ class Run:
         if self._made and isinstance(error, UserError) and not isinstance(error, RunFailed):
             take_away(self._made, self.storage)
             return
-        trouble = None
         try:
             self._close_logs()
-        except UserError as problem:
-            trouble = problem
-        self._mark(error or trouble)
-        if trouble is not None:
-            raise trouble
+            self._mark(error)
+        except UserError as trouble:
+            with suppress(UserError):
+                self._mark(error or trouble)
+            raise
 
     def __enter__(self) -> Self:
         return self
