@@ -29,9 +29,15 @@ def draw_seed() -> int:
 
 
 def key(seed: int, purpose: str, *position: int) -> int:
-    """The 64-bit key of a stream: the first eight bytes of BLAKE2b over the seed, the purpose and the position."""
+    """The 64-bit key of a stream: eight bytes of BLAKE2b over the seed, the purpose and the position.
+
+    Args:
+        seed: The run's seed.
+        purpose: What is drawn, in at most 16 bytes.
+        position: Where in the run: epoch and index, or step.
+    """
     words = struct.pack(f"<Q{len(position)}q", seed, *position)
-    return int.from_bytes(hashlib.blake2b(words, digest_size=8, person=purpose.encode()[:16]).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(words, digest_size=8, person=purpose.encode()).digest(), "little")
 
 
 def permutation(stream: int, length: int) -> NDArray[np.int64]:
@@ -74,9 +80,13 @@ class Streams:
         return key(self.seed, purpose, *position)
 
     def seed_globals(self, purpose: str, *position: int) -> None:
-        """Sets the global generators of torch, numpy and Python to the start of one stream (about 8 µs)."""
+        """Sets the global generators of torch, numpy and Python to the start of one stream (about 8 µs).
+
+        torch and numpy run the same generator from 32 bits of seed: one and the same half of the key would give both
+        the same numbers.
+        """
         stream = key(self.seed, purpose, *position)
         for generator in self._torch:
             generator.manual_seed(stream)
-        self._numpy.seed(stream & 0xFFFFFFFF)
+        self._numpy.seed(stream >> 32)
         random.seed(stream)
