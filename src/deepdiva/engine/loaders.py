@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,11 +25,12 @@ def plan_epoch(length: int, batch_size: int, *, order_key: int | None) -> Plan:
     """The batches of one epoch over `length` samples.
 
     Shuffled by `order_key`; with None, in order. A shuffled epoch never ends on a batch of one, which batch
-    normalisation cannot take: a single sample left over joins the batch before it.
+    normalisation cannot take: a single sample left over joins the batch before it. Batches of one stay as they are
+    where they were asked for.
     """
     order = np.arange(length, dtype=np.int64) if order_key is None else permutation(order_key, length)
     starts = list(range(0, length, batch_size))
-    if order_key is not None and len(starts) > 1 and length - starts[-1] == 1:
+    if order_key is not None and 1 < batch_size < length and length - starts[-1] == 1:
         starts.pop()
     return [order[start:end] for start, end in zip(starts, [*starts[1:], length], strict=True)]
 
@@ -139,7 +141,13 @@ class Loader:
             persistent_workers=persistent,
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),
+            worker_init_fn=_leave_interrupts_to_the_loop,
         )
+
+
+def _leave_interrupts_to_the_loop(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the loop still needs its workers to end a step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Requests:
