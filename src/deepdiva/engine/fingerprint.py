@@ -56,7 +56,8 @@ class StepDigest:
     def __init__(self, model: nn.Module) -> None:
         import torch
 
-        self._parameters = [parameter.detach() for parameter in model.parameters()]
+        # `hash_tensor` takes neither empty nor complex tensors.
+        self._parameters = [_as_real(parameter.detach()) for parameter in model.parameters() if parameter.numel()]
         self._flat: Tensor | None = None
         kinds = {(parameter.dtype, parameter.device) for parameter in self._parameters}
         total = sum(parameter.numel() for parameter in self._parameters)
@@ -74,6 +75,12 @@ class StepDigest:
         if not self._parameters:
             return torch.zeros(1, dtype=torch.uint64)
         return torch.stack([torch.hash_tensor(parameter) for parameter in self._parameters])
+
+
+def _as_real(tensor: Tensor) -> Tensor:
+    import torch
+
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
