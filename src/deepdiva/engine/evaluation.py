@@ -49,7 +49,7 @@ def evaluate(
             streams.seed_globals(f"evaluate:{loader.purpose}", epoch, place)
             with context:
                 steps.append(task.step(model, batch))
-    losses = torch.stack([step.loss.detach() for step in steps]).double().cpu()
+    losses = torch.stack([step.loss.detach() for step in steps]).cpu().double()
     sizes = torch.tensor([step.size for step in steps], dtype=torch.float64)
     return Evaluation(
         split=loader.purpose,

@@ -157,7 +157,7 @@ def _read_means(tensors: list[Tensor]) -> list[float]:
     if tensors[0].ndim == 0:
         return _read(tensors)
     sizes = [len(tensor) for tensor in tensors]
-    numbers = torch.cat(tensors).double().cpu().numpy()
+    numbers = torch.cat(tensors).cpu().double().numpy()
     sums = np.add.reduceat(numbers, [0, *accumulate(sizes[:-1])])
     return (sums / sizes).tolist()  # type: ignore[no-any-return]
 
