@@ -191,7 +191,7 @@ class Trainer:
             self._backward(share)
             loss = share.detach() if loss is None else loss + share.detach()
             for name, value in output.measures.items():
-                measures[name] = measures.get(name, 0) + value.double().mean() * (output.size / total)
+                measures[name] = measures.get(name, 0) + value.float().mean() * (output.size / total)
         self._update()
         assert loss is not None
         self.position.step += 1
@@ -239,15 +239,14 @@ class Trainer:
         if epoch % self.config.training.validate_every == 0 or epoch == self.config.epochs:
             score = self._validate(epoch, means)
             self.schedule.after_validation(score)
-            patience = self.config.training.patience
-            if patience is not None and self.position.without_improvement >= patience:
+            if self._is_patience_over():
+                patience = self.config.training.patience
                 self._say(f"no better {self.task.score.metric} in {patience} validations: stopped early")
                 self.position.finished = True
         digests = self.digests()
         self.run.fingerprint_block([{"step": self.position.step, "epoch": epoch, **digests}])
         self._keep(digests)
-        if epoch < self.config.epochs and not self.position.finished:
-            interruption.check()
+        interruption.check()
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
@@ -294,7 +293,12 @@ class Trainer:
             self.run.figure(f"{evaluation.split}/{name}", image, self.position.step)
 
     def _last_figures(self, epoch: int) -> bool:
-        return self.config.logging.figures == "end" and epoch == self.config.epochs
+        last = epoch == self.config.epochs or self._is_patience_over()
+        return self.config.logging.figures == "end" and last
+
+    def _is_patience_over(self) -> bool:
+        patience = self.config.training.patience
+        return patience is not None and self.position.without_improvement >= patience
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
