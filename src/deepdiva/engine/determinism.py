@@ -125,8 +125,10 @@ def apply(level: str, threads: int | None, *, granted_before: Mapping[str, objec
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.mkldnn.enabled = not portable  # type: ignore[assignment]
     granted = level if not reasons else "seeded"
-    if granted_before is not None and granted_before.get("granted") != granted:
-        reasons.append(f"the run was started at the level {granted_before.get('granted')}")
+    before = LEVELS[0] if granted_before is None else str(granted_before.get("granted", LEVELS[0]))
+    if granted_before is not None and before != granted:
+        reasons.append(f"the run was started at the level {before}")
+        granted = min(granted, before, key=LEVELS.index)
     return Determinism(level, granted, count, tuple(reasons))
 
 
