@@ -89,7 +89,8 @@ class ConsoleProgress:
     def line(self, text: str) -> None:
         """Writes a line above the bar."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            # Unbroken, so that a path or command in it can be copied.
+            self._bar.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
         else:
             self._stream.write(text + "\n")
             self._stream.flush()
