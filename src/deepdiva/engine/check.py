@@ -149,7 +149,9 @@ def _step(subject: Subject) -> str:
             _require(len(value) == size, f"output {name!r} has {len(value)} entries for {size} samples")
             _require(not getattr(value, "requires_grad", False), f"output {name!r} is not detached")
         for name, value in output.measures.items():
-            _require(value.shape == (), f"measure {name!r} has shape {list(value.shape)}, not []")
+            fits = value.shape in ((), (size,))
+            _require(fits, f"measure {name!r} has shape {list(value.shape)}, neither [] nor [{size}]")
+            _require(not value.requires_grad, f"measure {name!r} is not detached")
     return f"loss {output.loss.item():.4f} over {size} samples"
 
 
@@ -158,6 +160,18 @@ def _repeatable_step(subject: Subject) -> str:
     losses = [subject.step(subject.model().train(), batch).loss for _ in range(2)]
     _require(bool(losses[0] == losses[1]), f"the same step gave {losses[0].item()!r} and {losses[1].item()!r}")
     return "the same step gives the same bits"
+
+
+def _restored_step(subject: Subject) -> str:
+    """As a resume finds it: the same model again with the weights and buffers of before, and nothing else."""
+    batch, _ = subject.first_batch()
+    model = subject.model().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first = subject.step(model, batch).loss
+    model.load_state_dict(before)
+    second = subject.step(model, batch).loss
+    _require(bool(first == second), "a step changed something that it depends on and that no checkpoint holds")
+    return "a step depends on the model's state, its batch and its stream alone"
 
 
 def _builds(subject: Subject) -> str:
@@ -242,6 +256,7 @@ _POINTS: dict[str, Callable[[Subject], str]] = {
     "samples": _same_samples,
     "step": _step,
     "repeated step": _repeatable_step,
+    "restored step": _restored_step,
     "builds": _builds,
     "gradients": _gradients,
     "overfits one batch": _overfits,
