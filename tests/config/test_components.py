@@ -190,6 +190,15 @@ def test_all_mistakes_at_once(nets: Path):
     ]
 
 
+def test_a_mistake_inside_an_option_names_its_argument(nets: Path):
+    component = Component("nets.py:Part", {"width": "x"})
+    assert problems(complete, MODEL, component, where="model", origins={"model": "--model"}) == [
+        "--model: 'model.width': expected a whole number, got the text 'x'"
+    ]
+    missing = problems(complete, MODEL, Component("nets.py:MyNet"), where="task.nets.0")
+    assert missing == ["task.nets.0: nets.py:MyNet needs 'num_classes' (write `num_classes: VALUE` beside its class)"]
+
+
 @pytest.mark.parametrize(
     ("kind", "component", "complaint"),
     [

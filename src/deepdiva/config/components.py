@@ -206,7 +206,9 @@ class _Completion:
         """Note arguments without a default that nobody gave."""
         for name, parameter in whole.parameters.items():
             if self.is_final and parameter.default is REQUIRED and name not in given:
-                self.problem("", f"{target} needs '{name}'", f"write `--{self.where}.{name} VALUE`")
+                in_list = any(part.isdecimal() for part in self.where.split("."))
+                hint = f"write `{name}: VALUE` beside its class" if in_list else f"write `--{self.where}.{name} VALUE`"
+                self.problem("", f"{target} needs '{name}'", hint)
 
     def problem(self, name: str, message: str, hint: str | None = None) -> None:
         """Note a mistake at the place of an argument, or of the component itself."""
@@ -215,7 +217,7 @@ class _Completion:
         while above and above not in self.origins:
             above = above.rpartition(".")[0]
         place = self.origins.get(above, "")
-        is_visible = place.startswith("--") or f"'{path}'" in message
+        is_visible = (place.startswith("--") and above == path) or f"'{path}'" in message
         if not place or place in ("default", "task preset"):
             self.problems.append(Problem(message, path if not place else f"{path} ({place})", hint))
         else:

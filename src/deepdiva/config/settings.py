@@ -13,6 +13,7 @@ from deepdiva.config.tree import GROUPS, shared_settings
 USUAL_ARGUMENTS = {
     "optimizer": ("lr", "weight_decay", "momentum", "nesterov", "betas", "eps"),
     "scheduler": ("T_max", "eta_min", "step_size", "gamma", "milestones", "max_lr", "total_steps"),
+    "task.loss": ("label_smoothing", "reduction"),
 }
 """Arguments of torch's own classes that are worth suggesting although torch is not loaded to look."""
 
@@ -88,8 +89,8 @@ def belongs(path: str, settings: Mapping[str, Setting]) -> bool:
 def suggest(name: str, settings: Mapping[str, Setting], also: Iterable[str] = ()) -> str | None:
     """The full path that a misspelt or misplaced name most likely means; `also` are further names to consider."""
     candidates = {path: path for path in [*also, *settings]}
-    for group, arguments in USUAL_ARGUMENTS.items():
-        candidates |= {f"{group}.{argument}": f"{group}.{argument}" for argument in arguments}
+    for group in (group for group in USUAL_ARGUMENTS if group in settings):
+        candidates |= {f"{group}.{argument}": f"{group}.{argument}" for argument in USUAL_ARGUMENTS[group]}
     leaves: dict[str, str] = {}
     for path in candidates:
         leaves.setdefault(path.rpartition(".")[2], path)
