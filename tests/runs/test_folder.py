@@ -77,16 +77,24 @@ def test_a_run_whose_process_is_gone_was_interrupted(make):
     assert run.record["status"] == "running"
 
 
-def test_a_number_that_a_younger_process_has_is_not_the_run():
+def test_a_number_that_a_younger_process_has_is_not_the_run(tmp_path):
     record = {"pid": os.getpid(), "host": HOST, "created": "2020-01-01T00:00:00Z"}
-    assert not is_alive(record) or not os.path.exists("/proc/self/stat")  # noqa: PTH110
-    assert is_alive(record | {"resumed": [{"time": now()}]})
+    assert not is_alive(tmp_path, record) or not os.path.exists("/proc/self/stat")  # noqa: PTH110
+    assert is_alive(tmp_path, record | {"resumed": [{"time": now()}]})
 
 
-def test_of_other_hosts_and_other_users_processes_the_best_is_assumed():
-    assert is_alive({"pid": 1, "host": "elsewhere", "created": now()})
-    assert is_alive({"pid": 1, "host": HOST, "created": now()})
-    assert not is_alive({"host": HOST})
+def test_of_another_users_process_it_is_known_that_it_is_there(tmp_path):
+    assert is_alive(tmp_path, {"pid": 1, "host": HOST, "created": now()})
+    assert not is_alive(tmp_path, {"host": HOST})
+
+
+def test_a_run_on_another_host_is_running_while_it_writes(make):
+    folder = make(status="running", pid=1, host="elsewhere", created=now())
+    assert RunFolder.open(folder).status == "running"
+    os.utime(folder / "run.json", (1e9, 1e9))
+    assert RunFolder.open(folder).status == "interrupted"
+    (folder / "events.jsonl").write_text("")
+    assert RunFolder.open(folder).status == "running"
 
 
 def test_the_duration_of_a_killed_run_ends_with_its_last_sign_of_life(make):

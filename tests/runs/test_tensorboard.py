@@ -79,6 +79,7 @@ def test_hparams(tmp_path):
     assert start.hparams["deep"].bool_value
     assert start.hparams["model"].string_value == "None"
     experiment = HParamsPluginData.FromString(parts["_hparams_/experiment"]).experiment
+    assert [info.type for info in experiment.hparam_infos] == [3, 3, 2, 1]
     assert [info.name.tag for info in experiment.metric_infos] == ["test/accuracy"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from deepdiva.errors import UserError, UserErrors
 from deepdiva.runs.lines import read_lines
 from deepdiva.runs.record import NAME, read_record, seconds_of
 
+_SILENCE = 3600.0  # seconds after which a process on another host, which cannot be asked, counts as gone
 _CLOCK_SLACK = 2.0  # seconds; the system gives the start of a process in whole ticks
 
 
@@ -47,7 +49,7 @@ class RunFolder:
     def status(self) -> str:
         """`running`, `completed`, `failed` or `interrupted`; a run whose process is gone was interrupted."""
         status = str(self.record.get("status", "unreadable"))
-        return "interrupted" if status == "running" and not is_alive(self.record) else status
+        return "interrupted" if status == "running" and not is_alive(self.path, self.record) else status
 
     @property
     def results(self) -> Mapping[str, float]:
@@ -130,10 +132,10 @@ def find_run(text: str | Path, runs_dir: Path | str = "runs") -> RunFolder:
     raise UserError(f"there is no run '{text}' {where}", "`deepdiva runs ls` lists the runs; a path is fine, too")
 
 
-def is_alive(record: Mapping[str, Any]) -> bool:
-    """Whether the process of a run still works; nothing is known of another host's, so they count as alive."""
+def is_alive(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the process of a run still works; one on another host must have written within the last hour."""
     if record.get("host") != os.uname().nodename:
-        return True
+        return time.time() - _last_sign(folder) < _SILENCE
     pid = int(record.get("pid") or 0)
     if pid <= 0:
         return False
@@ -154,14 +156,19 @@ def duration(folder: Path, record: Mapping[str, Any]) -> float | None:
     if record.get("duration") is not None:
         return float(record["duration"])
     start = seconds_of(record.get("created"))
-    signs = [path.stat().st_mtime for name in ("events.jsonl", NAME) if (path := folder / name).exists()]
-    return None if start is None or not signs else max(0.0, max(signs) - start)
+    return None if start is None else max(0.0, _last_sign(folder) - start)
 
 
 def session_start(record: Mapping[str, Any]) -> str | None:
     """When the process that a record names took up the run: at its creation, or when it was resumed last."""
     resumed = record.get("resumed") or []
     return str(resumed[-1]["time"]) if resumed else record.get("created")
+
+
+def _last_sign(folder: Path) -> float:
+    """When a run last wrote, in seconds since 1970; long ago when there is nothing."""
+    paths = (folder / name for name in (NAME, "events.jsonl", "fingerprints.jsonl", "log.txt"))
+    return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
 
 
 def _process_start(pid: int) -> float | None:

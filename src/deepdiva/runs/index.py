@@ -226,7 +226,7 @@ def _read_facts(folder: Path) -> _Facts:
 def _row(folder: str, facts: _Facts) -> Row:
     *values, results, best, process = facts
     row = Row(folder, *values, *(json.loads(part) if part else {} for part in (results, best)))
-    if row.status == "running" and not is_alive(json.loads(process)):
+    if row.status == "running" and not is_alive(row.path, json.loads(process)):
         row = dataclasses.replace(row, status="interrupted")
     if row.duration is None and row.created is not None:
         row = dataclasses.replace(row, duration=duration(row.path, {"created": row.created}))

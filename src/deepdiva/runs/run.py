@@ -270,7 +270,8 @@ class Run:
         except UserError as problem:
             if error is None:
                 raise
-            error.add_note(f"the run could not be marked as ended: {problem}")
+            if str(problem) != str(error):
+                error.add_note(f"and while the run was ended: {problem}")
 
     def _capture(self, config: Config | Mapping[str, Any] | None, runs_dir: Path) -> None:
         """Record configuration, code and environment; part of `create`."""

@@ -69,13 +69,13 @@ class Mirror:
         from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
         experiment = api.Experiment(
-            hparam_infos=[api.HParamInfo(name=name) for name in settings],
+            hparam_infos=[api.HParamInfo(name=name, type=_hparam(value)[0]) for name, value in settings.items()],
             metric_infos=[api.MetricInfo(name=api.MetricName(tag=tag)) for tag in metrics],
         )
         start = SessionStartInfo()
         for name, value in settings.items():
-            kind, plain = _hparam(value)
-            setattr(start.hparams[name], kind, plain)
+            _, key, plain = _hparam(value)
+            setattr(start.hparams[name], key, plain)
         parts = {
             "experiment": HParamsPluginData(experiment=experiment),
             "session_start_info": HParamsPluginData(session_start_info=start),
@@ -134,11 +134,13 @@ def rebuild(run: Path, storage: Storage | None = None) -> Mirror:
     return mirror
 
 
-def _hparam(value: Any) -> tuple[str, Any]:
-    """Which field of the message takes a setting, and in what form."""
+def _hparam(value: Any) -> tuple[str, str, Any]:
+    """The type of a setting, which key of the message takes it, and in what form."""
     if isinstance(value, bool):
-        return "bool_value", value
-    return ("number_value", value) if isinstance(value, int | float) else ("string_value", str(value))
+        return "DATA_TYPE_BOOL", "bool_value", value
+    if isinstance(value, int | float):
+        return "DATA_TYPE_FLOAT64", "number_value", value
+    return "DATA_TYPE_STRING", "string_value", str(value)
 
 
 def _next_name(folder: Path) -> str:
