@@ -96,7 +96,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Score:
-    """The number that decides which epoch is best, such as `Score("accuracy")` or `Score("loss", "min")`."""
+    """The number that decides which epoch is best, such as `Score("accuracy")` or `Score("loss", "min")`.
+
+    Where two epochs have the same score the one with the lower loss is the better one.
+    """
 
     metric: str
     mode: str = "max"

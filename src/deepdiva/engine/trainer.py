@@ -38,6 +38,7 @@ class Position:
     best_step: int | None = None
     best_epoch: int | None = None
     best_value: float | None = None
+    best_loss: float | None = None
     without_improvement: int = 0  # validations since the best one
     finished: bool = False
 
@@ -255,9 +256,10 @@ class Trainer:
         evaluation = self._evaluate(self._val_loader, epoch)
         values = self._report(evaluation, self.position.step)
         score = _pick(values, self.task)
-        better = self.task.score.better(score, self.position.best_value)
+        better = self._is_better(score, values["loss"])
         if better:
             self.position.best_value, self.position.best_step = score, self.position.step
+            self.position.best_loss = values["loss"]
             self.position.best_epoch, self.position.without_improvement = epoch, 0
         else:
             self.position.without_improvement += 1
@@ -268,6 +270,12 @@ class Trainer:
         shown += [f"val  {describe(values)}", f"{time.perf_counter() - started:.1f} s" if not train else ""]
         self._say("  |  ".join(part for part in shown if part) + ("  *" if better and epoch > 0 else ""))
         return score
+
+    def _is_better(self, score: float, loss: float) -> bool:
+        """Whether a validation is the best so far; a tie, as small splits often have, goes to the lower loss."""
+        best, best_loss = self.position.best_value, self.position.best_loss
+        tie_is_won = score == best and best_loss is not None and loss < best_loss
+        return self.task.score.better(score, best) or tie_is_won
 
     def _evaluate(self, loader: Loader, epoch: int) -> Evaluation:
         return evaluate(
