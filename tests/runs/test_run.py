@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from deepdiva.errors import RunFailed, UserError
 from deepdiva.runs import Run, RunFolder, find_runs
+from deepdiva.runs.creation import claimed
 from deepdiva.runs.index import rows
 from deepdiva.runs.storage import Storage, StorageError
 
@@ -283,6 +285,17 @@ def test_a_run_at_work_is_not_taken_up(create):
     run = create()
     with pytest.raises(UserError, match=f"is still running .process {os.getpid()}"):
         Run.reopen(run.path, positions=None)
+
+
+def test_of_two_that_resume_at_once_one_is_refused(create):
+    run, positions = interrupted(create)
+    with ThreadPoolExecutor() as pool:
+        with claimed(run.path):
+            attempts = [pool.submit(Run.reopen, run.path, positions=positions) for _ in range(2)]
+            assert not any(attempt.done() for attempt in attempts)
+        errors = [attempt.exception() for attempt in attempts]
+    assert sorted(type(error).__name__ for error in errors) == ["NoneType", "UserError"]
+    assert len(RunFolder.open(run.path).record["resumed"]) == 1
 
 
 def test_a_run_without_tensorboard_stays_without(create):

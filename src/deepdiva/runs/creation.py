@@ -1,10 +1,13 @@
-"""A new place for a run: never one that is in use, and gone again when the run does not begin."""
+"""The place of a run: new and never in use before, taken up by one process, gone when the run does not begin."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,3 +50,15 @@ def take_away(made: Sequence[Path], storage: Storage) -> None:
         if {path.name for path in folder.iterdir()} == {_IGNORE}:
             storage.remove(folder / _IGNORE)
         storage.remove_empty(folder)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Let one process at a time into a run folder, where the file system can do that; others wait."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

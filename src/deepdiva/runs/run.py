@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deepdiva.errors import RunFailed, UserError
 from deepdiva.runs.contents import config_text, data_files, figure_path, flat, plain_settings, predictions_csv
-from deepdiva.runs.creation import check_experiment, make_folder, take_away
+from deepdiva.runs.creation import check_experiment, claimed, make_folder, take_away
 from deepdiva.runs.events import Event, EventLog, metrics_digest
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.lines import LineLog, cut
@@ -147,7 +147,12 @@ class Run:
             positions: What `sync` gave before the checkpoint; None to begin anew, with empty logs.
             storage: Where changes go.
         """
-        folder, storage = RunFolder.open(Path(path).absolute()), storage or Storage()
+        place, storage = RunFolder.open(Path(path).absolute()).path, storage or Storage()
+        with claimed(place):  # of two processes that resume at the same time, the second finds it running
+            return cls._take_up(RunFolder.open(place), positions or {}, storage)
+
+    @classmethod
+    def _take_up(cls, folder: RunFolder, positions: Mapping[str, int], storage: Storage) -> Self:
         if folder.status == "running":
             process = f"process {folder.record['pid']} on {folder.record['host']}"
             raise UserError(f"run {folder.id} is still running ({process})", "wait for it, or stop it first")
@@ -155,7 +160,7 @@ class Run:
         for leftover in folder.path.rglob(".*.tmp"):
             storage.remove(leftover)
         for name in _LOGS:
-            cut(folder.path / f"{name}.jsonl", (positions or {}).get(name, 0), storage)
+            cut(folder.path / f"{name}.jsonl", positions.get(name, 0), storage)
         mirror = rebuild(folder.path, storage) if (folder.path / "tensorboard").exists() else None
         run = cls(folder.path, storage, mirror)
         run._worked = worked
