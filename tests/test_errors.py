@@ -24,7 +24,7 @@ def test_a_problem_says_where_and_what_to_do():
 def test_all_problems_are_shown_at_once():
     errors = UserErrors([Problem("first"), Problem("second", "--epochs")])
     assert str(errors) == "2 problems:\n  - first\n  - --epochs: second"
-    assert str(UserErrors([Problem("only")])).startswith("1 problem:")
+    assert str(UserErrors([Problem("only", "--epochs", "do this")])) == "--epochs: only\n  hint: do this"
     assert str(UserErrors([Problem("only")], "not a configuration")).startswith("not a configuration:")
     assert isinstance(errors, UserError)
     assert errors.problems == (Problem("first"), Problem("second", "--epochs"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class UserError(Exception):
@@ -46,13 +46,16 @@ class Problem:
 
 
 class UserErrors(UserError):
-    """Several mistakes, all reported at once."""
+    """Several mistakes, all reported at once; a single one reads as any `UserError`."""
 
     def __init__(self, problems: Sequence[Problem], summary: str | None = None) -> None:
         self.problems = tuple(problems)
-        count = len(self.problems)
-        head = summary or ("1 problem" if count == 1 else f"{count} problems")
-        super().__init__("\n".join([f"{head}:", *(f"  - {problem}" for problem in self.problems)]))
+        if len(self.problems) == 1 and summary is None:
+            only = self.problems[0]
+            super().__init__(str(replace(only, hint=None)), only.hint)
+        else:
+            head = summary or f"{len(self.problems)} problems"
+            super().__init__("\n".join([f"{head}:", *(f"  - {problem}" for problem in self.problems)]))
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

@@ -69,8 +69,10 @@ def run(words: Sequence[str]) -> int:
     layers = [read_file(path) for path in request.files]
     level = _level(request.words, layers)
     determinism.prepare(level)
+    from deepdiva.experiments.components import problems_of
+
     own = [option.split()[0] for option in OWN_OPTIONS]
-    resolved = tasks.configure(request.task, layers=layers, words=request.words, also=own)
+    resolved = tasks.configure(request.task, layers=layers, words=request.words, also=own, check_components=problems_of)
     if "--print-config" in request.flags:
         sys.stdout.write(explain(resolved) if "--origins" in request.flags else resolved.config.to_yaml())
         return 0

@@ -243,7 +243,15 @@ def check(annotation: Any, value: Any) -> Any:
     except PydanticUserError:  # a name inside the type is known to type checkers only
         return value
     except ValidationError as error:
+        if _is_abstract_number(annotation, value):
+            return value
         raise wrong_value(annotation, value, error.errors()) from None
+
+
+def _is_abstract_number(annotation: Any, value: Any) -> bool:
+    """Whether a number is of a class such as `numbers.Number`, which torchvision asks for and pydantic knows not."""
+    abstract = tuple(member for member in members(annotation) if getattr(member, "__module__", "") == "numbers")
+    return isinstance(value, abstract) and not isinstance(value, bool)
 
 
 @functools.lru_cache(maxsize=1024)

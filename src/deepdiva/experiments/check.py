@@ -10,7 +10,7 @@ from deepdiva.engine import determinism
 from deepdiva.engine.check import Outcome, Subject, check_task
 from deepdiva.engine.device import find_device
 from deepdiva.engine.seeding import Streams
-from deepdiva.experiments.components import build_model, build_optimizer, complete_components
+from deepdiva.experiments.components import build_model, build_optimizer, complete_components, problems_of
 
 if TYPE_CHECKING:
     from deepdiva.config import Layer
@@ -27,7 +27,7 @@ def check(name: str, *, layers: Sequence[Layer] = (), words: Sequence[str] = ())
     Raises:
         UserErrors: The configuration has mistakes.
     """
-    resolved = tasks.configure(name, layers=layers, words=words)
+    resolved = tasks.configure(name, layers=layers, words=words, check_components=problems_of)
     determinism.apply(resolved.config.determinism, resolved.config.threads)
     device, seed = find_device(resolved.config.device), resolved.config.seed or 0
     task = tasks.create(resolved)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from deepdiva import models
-from deepdiva.config import Component, Kind, build, complete, locate, problems_in
+from deepdiva.config import Component, Kind, build, complete, components_in, locate, problems_in
 from deepdiva.engine.schedule import Schedule
 from deepdiva.errors import Problem, UserError, UserErrors
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from deepdiva.config import Config, Resolved
     from deepdiva.engine.task import DataSplits, Task
+
+_Maker = Callable[[], Component | Sequence[Component] | None]
 
 MODEL = Kind("model", base="torch.nn:Module", short=models.NAMES)
 OPTIMIZER = Kind("optimizer", base="torch.optim:Optimizer", namespaces=("torch.optim",))
@@ -36,7 +39,12 @@ def problems_of(components: Mapping[str, Component], origins: Mapping[str, str])
             continue
         kind, positional = kinds[path]
         if kind is SCHEDULER:
-            component, _ = _without_interval(component)
+            try:
+                component, _ = _without_interval(component)
+            except UserError as error:
+                yield Problem(error.message, origins.get("scheduler.interval"), error.hint)
+                others = {name: value for name, value in component.arguments.items() if name != "interval"}
+                component = replace(component, arguments=others)
         yield from problems_in(kind, component, positional=positional, where=path, origins=origins)
 
 
@@ -48,27 +56,17 @@ def complete_components(resolved: Resolved, task: Task, data: DataSplits, device
     """
     config, origins = resolved.config, resolved.origins
     model, scheduler = config.model, config.scheduler
-    problems: list[Problem] = []
-
-    def gather(make: Callable[[], Component]) -> Component | None:
-        try:
-            return make()
-        except UserErrors as errors:
-            problems.extend(errors.problems)
-        except UserError as error:
-            problems.append(Problem(error.message, hint=error.hint))
-        return None
-
     if model is None:
         raise UserError("no model is named, and the task suggests none", "give --model, such as --model cnn")
-    components = {
-        "model": gather(lambda: complete(MODEL, model, supplied=data.supplies, where="model", origins=origins)),
-        "optimizer": gather(lambda: _complete_optimizer(config.optimizer, device.type, origins)),
-        "scheduler": gather(lambda: _complete_scheduler(scheduler, task.score.mode, origins)) if scheduler else None,
+    makers: dict[str, _Maker] = {
+        "model": lambda: complete(MODEL, model, supplied=data.supplies, where="model", origins=origins),
+        "optimizer": lambda: _complete_optimizer(config.optimizer, device.type, origins),
     }
-    if problems:
-        raise UserErrors(problems)
-    return config.with_components(components)
+    if scheduler is not None:
+        makers["scheduler"] = lambda: _complete_scheduler(scheduler, task.score.mode, origins)
+    for name, kind in task.kinds.items():
+        makers[f"task.{name}"] = partial(_complete_field, kind, getattr(task, name), f"task.{name}", origins)
+    return config.with_components(_all_of(makers))
 
 
 def build_model(config: Config) -> nn.Module:
@@ -102,6 +100,33 @@ def build_schedule(config: Config, optimizer: torch.optim.Optimizer, *, steps: i
         if name in names and arguments.get(name) is None and not (name == "total_steps" and length_is_given):
             arguments[name] = value
     return Schedule(build(SCHEDULER, replace(component, arguments=arguments), optimizer), interval)
+
+
+def _all_of(makers: Mapping[str, _Maker]) -> dict[str, Component | Sequence[Component] | None]:
+    """What each of them makes; the mistakes of all, if there are any."""
+    made: dict[str, Component | Sequence[Component] | None] = {}
+    problems: list[Problem] = []
+    causes: list[BaseException | None] = []
+    for path, make in makers.items():
+        try:
+            made[path] = make()
+        except UserErrors as errors:
+            problems.extend(errors.problems)
+            causes.append(errors.__cause__)
+        except UserError as error:
+            problems.append(Problem(error.message, hint=error.hint))
+            causes.append(error.__cause__)
+    if problems:
+        raise UserErrors(problems) from next(filter(None, causes), None)
+    return made
+
+
+def _complete_field(
+    kind: Kind, value: Any, path: str, origins: Mapping[str, str]
+) -> Component | Sequence[Component] | None:
+    """The component in a field of the task, or all those in a list."""
+    done = [complete(kind, item, where=place, origins=origins) for place, item in components_in(path, value).items()]
+    return done if isinstance(value, list | tuple) else next(iter(done), None)
 
 
 def _complete_optimizer(component: Component, device_type: str, origins: Mapping[str, str]) -> Component:
@@ -143,5 +168,5 @@ def _without_interval(component: Component) -> tuple[Component, str]:
     by_step = component.target.rpartition(".")[2].lower() in {name.lower() for name in _BY_STEP}
     interval = arguments.pop("interval", "step" if by_step else "epoch")
     if interval not in ("step", "epoch"):
-        raise UserError(f"scheduler.interval: expected `step` or `epoch`, got {interval!r}")
+        raise UserError(f"a scheduler's interval is `step` or `epoch`, got {interval!r}")
     return replace(component, arguments=arguments), str(interval)

@@ -10,6 +10,7 @@ from deepdiva.engine import checkpoint, determinism
 from deepdiva.engine.device import find_device
 from deepdiva.engine.progress import Progress, SilentProgress
 from deepdiva.errors import UserError
+from deepdiva.experiments.components import problems_of
 from deepdiva.experiments.train import execute
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.run import Run
@@ -32,7 +33,7 @@ def resume(folder: RunFolder | Path | str, *, progress: Progress | None = None) 
     if found.status == "completed":
         raise UserError(f"run {found.id} is completed", f"its results: `deepdiva runs show {found.id}`")
     watcher = progress or SilentProgress()
-    resolved = tasks.configure(None, layers=[read_file(found.path / "config.yaml")])
+    resolved = tasks.configure(None, layers=[read_file(found.path / "config.yaml")], check_components=problems_of)
     config = resolved.config
     granted = determinism.apply(config.determinism, config.threads)
     device = find_device(config.device)

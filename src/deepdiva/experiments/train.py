@@ -21,6 +21,7 @@ from deepdiva.experiments.components import (
     build_optimizer,
     build_schedule,
     complete_components,
+    problems_of,
 )
 from deepdiva.runs.folder import RunFolder, shown_path
 from deepdiva.runs.run import Run
@@ -55,7 +56,7 @@ def train(
         RunFailed: The training could not go on; the run is kept and marked `failed`.
     """
     determinism.prepare(config.determinism)
-    resolved = _settle(tasks.configure(None, layers=[from_config(config)]))
+    resolved = _settle(tasks.configure(None, layers=[from_config(config)], check_components=problems_of))
     config, watcher = resolved.config, progress or SilentProgress()
     granted = determinism.apply(config.determinism, config.threads)
     device = find_device(config.device)
@@ -137,6 +138,23 @@ def execute(
     trainer.fit()
     run.record(digests=trainer.digests(), best=trainer.best())
     run.record(results=trainer.test())
+    if config.logging.figures != "none":
+        _draw_curves(run, trainer.position.step)
+
+
+def _draw_curves(run: Run, step: int) -> None:
+    """Loss, metrics and learning rate over the epochs, from the events."""
+    from deepdiva.visualization.curves import learning_curves
+
+    run.flush()
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for event in RunFolder.open(run.path).events():
+        for tag, value in event["values"].items():
+            if tag.startswith(("train/", "val/")) and not tag.startswith("train/batch/"):
+                steps, values = series.setdefault(tag, ([], []))
+                steps.append(event["step"])
+                values.append(value)
+    run.figure("curves", learning_curves(series), step)
 
 
 def _settle(resolved: Resolved) -> Resolved:

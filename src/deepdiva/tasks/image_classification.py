@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
-TRANSFORM = Kind("augment", base=None, short={}, namespaces=("torchvision.transforms.v2",))
+TRANSFORM = Kind("transform", base=None, short={}, namespaces=("torchvision.transforms.v2",))
 
 
 @dataclass(frozen=True)
