@@ -238,7 +238,7 @@ class Run:
         """Keep a picture: `figures/<tag>/<step>.png`, and in TensorBoard."""
         path = self.path / figure_path(tag, step)
         buffer = io.BytesIO()
-        image.save(buffer, "PNG")
+        image.save(buffer, "PNG", compress_level=3)  # half the time of the default, a sixth larger
         self.storage.make_directory(path.parent)
         self.storage.write(path, buffer.getvalue(), durable=False)
         if self._mirror is not None:
