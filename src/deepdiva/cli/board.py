@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Start TensorBoard on this machine, for all runs or for some. Ctrl-C ends it.",
         allow_abbrev=False,
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="a path, an id, the beginning of one, or 'last'")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's path, its id or the beginning of it, 'last', or a folder of runs")
     parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="where the runs are kept (default: runs)")
     parser.add_argument(
         "--port", type=port, default=None, metavar="N", help="0 for any free one (default: 6006 or the next free one)"
@@ -64,6 +64,8 @@ def log_folder(runs: Sequence[str], runs_dir: Path) -> Iterator[Path]:
     from deepdiva.errors import UserError
     from deepdiva.runs.folder import find_run
 
+    if len(runs) == 1 and Path(runs[0]).is_dir() and not (Path(runs[0]) / "run.json").exists():
+        runs, runs_dir = (), Path(runs[0])  # a folder of runs
     if not runs:
         if not runs_dir.is_dir():
             raise UserError(f"there is no folder {runs_dir}", "start a run first, or name the folder with --runs-dir")
