@@ -56,12 +56,11 @@ def complete_components(resolved: Resolved, task: Task, data: DataSplits, device
     """
     config, origins = resolved.config, resolved.origins
     model, scheduler = config.model, config.scheduler
-    if model is None:
-        raise UserError("no model is named, and the task suggests none", "give --model, such as --model cnn")
     makers: dict[str, _Maker] = {
-        "model": lambda: complete(MODEL, model, supplied=data.supplies, where="model", origins=origins),
         "optimizer": lambda: _complete_optimizer(config.optimizer, device.type, origins),
     }
+    if model is not None:
+        makers["model"] = lambda: complete(MODEL, model, supplied=data.supplies, where="model", origins=origins)
     if scheduler is not None:
         makers["scheduler"] = lambda: _complete_scheduler(scheduler, task.score.mode, origins)
     for name, kind in task.kinds.items():
@@ -70,8 +69,9 @@ def complete_components(resolved: Resolved, task: Task, data: DataSplits, device
 
 
 def build_model(config: Config) -> nn.Module:
-    """The network that a completed configuration names."""
-    assert config.model is not None
+    """The network that a completed configuration names; a task that builds its own never asks for it."""
+    if config.model is None:
+        raise UserError("no model is named, and the task suggests none", "give --model, such as --model cnn")
     model: nn.Module = build(MODEL, config.model)
     return model
 

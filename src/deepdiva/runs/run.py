@@ -236,13 +236,13 @@ class Run:
 
     def figure(self, tag: str, image: Image, step: int) -> None:
         """Keep a picture: `figures/<tag>/<step>.png`, and in TensorBoard."""
-        path = self.path / figure_path(tag, step)
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG", compress_level=3)  # half the time of the default, a sixth larger
-        self.storage.make_directory(path.parent)
-        self.storage.write(path, buffer.getvalue(), durable=False)
+        picture = self._keep_picture(figure_path(tag, step), image)
         if self._mirror is not None:
-            self._mirror.image(tag, step, buffer.getvalue())
+            self._mirror.image(tag, step, picture)
+
+    def summary_figure(self, name: str, image: Image) -> None:
+        """Keep a picture of the whole run, `figures/<name>.png`; TensorBoard draws such things itself."""
+        self._keep_picture(Path("figures", f"{name}.png"), image)
 
     def write_predictions(self, split: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write `predictions/<split>.csv`: one row a sample, `id` first, every float so that it reads back exactly."""
@@ -288,6 +288,14 @@ class Run:
         determinism = self._record["determinism"]
         digest = environment.capture(self.path / "environment", determinism=determinism, storage=self.storage)
         self.record(digests={"code": code.digest, "environment": digest})
+
+    def _keep_picture(self, name: Path, image: Image) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", compress_level=3)  # half the time of the default, a sixth larger
+        path = self.path / name
+        self.storage.make_directory(path.parent)
+        self.storage.write(path, buffer.getvalue(), durable=False)
+        return buffer.getvalue()
 
     def _close_logs(self) -> None:
         if self._mirror is not None and self._settings:

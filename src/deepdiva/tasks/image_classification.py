@@ -70,14 +70,9 @@ class ImageClassification(Classification):
 
         truth, guess = truth_and_guess(evaluation)
         confidence = probabilities(evaluation)[np.arange(len(guess)), guess]
-        wrong = np.flatnonzero(truth != guess)
-        worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:25]
-        images = np.stack([np.asarray(evaluation.samples[int(i)][0]) for i in worst]) if len(worst) else None
-        figures = dict(super().figures(model, evaluation))
-        if images is not None:
-            names = list(evaluation.data.classes)
-            figures["mistakes"] = worst_mistakes(images, truth[worst], guess[worst], confidence[worst], names)
-        return figures
+        images = evaluation.samples.inputs.numpy()  # type: ignore[attr-defined]
+        mistakes = worst_mistakes(images, truth, guess, confidence, evaluation.data.classes)
+        return {**super().figures(model, evaluation), "mistakes": mistakes}
 
     def _folders(self, path: Path) -> arrays.ArraySplits:
         return image_folder.load_image_folder(

@@ -70,7 +70,7 @@ class Points(Classification):
 
         splits = {"train": evaluation.data.train, evaluation.split: evaluation.samples}
         shown = {name: (np.asarray(s.inputs), np.asarray(s.targets)) for name, s in splits.items()}  # type: ignore[attr-defined]
-        extent = surface_extent(*(places for places, _ in shown.values()))
+        extent = surface_extent(shown["train"][0])  # the same in every picture of a run
         grid = surface_points(extent, self.surface_pixels)
         shares = self.ask(model, grid, evaluation.device).reshape(self.surface_pixels, self.surface_pixels, -1)
         classes = evaluation.data.classes
