@@ -19,12 +19,10 @@ MODULE_LINES = 400
 FUNCTION_LINES = 60
 
 # Exceptions, each with its reason. These lists may only shrink: an entry that is no longer needed fails below.
-WITHOUT_OWN_TEST: dict[str, str] = {
-    "engine/task.py": "the contract is types only; tests/engine and tests/tasks use every part of it",
-}
+WITHOUT_OWN_TEST: dict[str, str] = {}
 LONG_MODULES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
-MOST_EXCEPTIONS = 1
+MOST_EXCEPTIONS = 0
 
 
 def name_of(path: Path) -> str:
