@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -32,7 +33,7 @@ def plan_epoch(length: int, batch_size: int, *, order_key: int | None) -> Plan:
     starts = list(range(0, length, batch_size))
     if order_key is not None and 1 < batch_size < length and length - starts[-1] == 1:
         starts.pop()
-    return [order[start:end] for start, end in zip(starts, [*starts[1:], length], strict=True)]
+    return [order[start:end] for start, end in pairwise([*starts, length])]
 
 
 def group_batches(plan: Plan, accumulate: int) -> list[Plan]:
