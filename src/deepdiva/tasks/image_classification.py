@@ -39,6 +39,8 @@ class ImageClassification(Classification):
         split_seed: Chooses which images those are; the run's seed does not.
     """
 
+    # Over eight seeds the digits give 99.4 % with it (lowest 99.0), 99.0 % without (lowest 98.5).
+    loss: Component = Component("CrossEntropyLoss", {"label_smoothing": 0.1})
     augment: tuple[Component, ...] = ()
     size: Annotated[int, Range(ge=1)] | None = None
     channels: Literal["auto", "gray", "rgb"] = "auto"
@@ -50,7 +52,7 @@ class ImageClassification(Classification):
         "data": "digits",
         "model": "cnn",
         "epochs": 12,
-        "optimizer": {"class": "AdamW", "lr": 0.003},
+        "optimizer": {"class": "AdamW", "lr": 0.01},
         "scheduler": "OneCycleLR",
     }
 
