@@ -150,12 +150,16 @@ def _read(tensors: list[Tensor]) -> list[float]:
 
 
 def _read_means(tensors: list[Tensor]) -> list[float]:
-    """The means of measures, whether they came as means or with one number for every sample."""
+    """The means of measures, whether they came as means or with one number for every sample.
+
+    Each is computed by itself, so that it does not depend on the block it is read in.
+    """
     import numpy as np
     import torch
 
-    if tensors[0].ndim == 0:
+    if all(tensor.ndim == 0 for tensor in tensors):
         return _read(tensors)
+    tensors = [tensor.reshape(-1) for tensor in tensors]  # the last step may be one batch, which came unpooled
     sizes = [len(tensor) for tensor in tensors]
     numbers = torch.cat(tensors).cpu().double().numpy()
     sums = np.add.reduceat(numbers, [0, *accumulate(sizes[:-1])])
