@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.engine import checkpoint
-from deepdiva.engine.evaluation import evaluate, score_of
+from deepdiva.engine.evaluation import evaluate, evaluating, score_of
 from deepdiva.engine.fingerprint import state_digest
 from deepdiva.engine.loaders import Loader, names_of
 from deepdiva.engine.seeding import Streams
@@ -238,11 +238,11 @@ def _figures(subject: Subject) -> str:
 
     model = subject.model()
     evaluation = subject.evaluation(model)
-    before = state_digest(model.state_dict()), model.training
-    figures = subject.task.figures(model, evaluation)
+    before = state_digest(model.state_dict())
+    with evaluating(model):
+        figures = subject.task.figures(model, evaluation)
     _require(all(isinstance(figure, Image) for figure in figures.values()), "a figure is no PIL image")
-    after = state_digest(model.state_dict()), model.training
-    _require(before == after, "drawing the figures changed the model")
+    _require(before == state_digest(model.state_dict()), "drawing the figures changed the model")
     return ", ".join(figures) or "none"
 
 

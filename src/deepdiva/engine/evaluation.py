@@ -44,7 +44,7 @@ def evaluate(
     import torch
 
     steps: list[StepOutput] = []
-    with _evaluation_mode(model), torch.no_grad():
+    with evaluating(model):
         for place, batch in enumerate(loader.batches(0, loader.plan(0))):
             streams.seed_globals(f"evaluate:{loader.purpose}", epoch, place)
             with context:
@@ -69,11 +69,15 @@ def score_of(task: Task, evaluation: Evaluation) -> Mapping[str, float]:
 
 
 @contextlib.contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Nothing is learned inside: evaluation mode, no gradients; afterwards the model is in the mode it was in."""
+    import torch
+
     training = model.training
     model.eval()
     try:
-        yield
+        with torch.no_grad():
+            yield
     finally:
         model.train(training)
 

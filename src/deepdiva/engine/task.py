@@ -156,5 +156,8 @@ class Task:
         return {}
 
     def figures(self, model: nn.Module, evaluation: Evaluation) -> Mapping[str, Image]:
-        """Pictures of this pass, drawn from arrays; they go to `figures/` and TensorBoard."""
+        """Pictures of this pass, drawn from arrays; they go to `figures/` and TensorBoard.
+
+        The model is in evaluation mode and computes no gradients (`torch.enable_grad` where a figure needs them).
+        """
         return {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepdiva.engine import checkpoint
 from deepdiva.engine.device import autocast
-from deepdiva.engine.evaluation import evaluate, score_of
+from deepdiva.engine.evaluation import evaluate, evaluating, score_of
 from deepdiva.engine.fingerprint import StepDigest, state_digest
 from deepdiva.engine.interrupt import Interruption
 from deepdiva.engine.loaders import Loader, Plan, count_steps, group_batches, names_of
@@ -297,7 +297,9 @@ class Trainer:
 
     def _draw(self, evaluation: Evaluation) -> None:
         self.streams.seed_globals(f"figures:{evaluation.split}", evaluation.epoch)
-        for name, image in self.task.figures(self.model, evaluation).items():
+        with evaluating(self.model):
+            figures = self.task.figures(self.model, evaluation)
+        for name, image in figures.items():
             self.run.figure(f"{evaluation.split}/{name}", image, self.position.step)
 
     def _last_figures(self, epoch: int) -> bool:
