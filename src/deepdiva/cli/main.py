@@ -6,12 +6,27 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
-from deepdiva.cli import board, doctor, project, runs, train
-from deepdiva.errors import UserError
+from deepdiva.cli import board, completion, doctor, project, runs, train
+from deepdiva.errors import UserError, did_you_mean
 
 DESCRIPTION = "Reproducible deep learning: every experiment logged, seeded, versioned, and repeatable."
+# Their options depend on the task, so that they read their words themselves.
+READERS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "run": train.run,
+    "check": project.check,
+    completion.ASK: lambda words: completion.answer(words, build_parser()),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads the words of a command; its mistakes are reported as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the words."""
+        raise UserError(message, f"`{self.prog} --help` says what there is")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,20 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        if words[:1] == ["run"]:  # its options depend on the task, so that it reads them itself
-            return train.run(words[1:])
-        arguments = _parser().parse_args(words)
-        result: int = arguments.func(arguments)
-        return result
+        return _run(words)
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        _complain(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+    except KeyboardInterrupt as interruption:
+        _note("\n".join(["interrupted", *_notes(interruption)]), "yellow")
         return 130
     except BrokenPipeError:  # `deepdiva runs ls | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        _show_traceback(error)
+        return 1
 
 
 def entry() -> None:
@@ -51,13 +65,80 @@ def entry() -> None:
     os._exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="deepdiva", description=DESCRIPTION, allow_abbrev=False)
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(prog="deepdiva", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=_version())
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, runs, board, project, doctor):
+    for module in (train, runs, board, project, doctor, completion):
         module.add_parser(subparsers)
     return parser
+
+
+def _run(words: list[str]) -> int:
+    """Calls the function of the command that the words name."""
+    if words and words[0] in READERS:
+        return READERS[words[0]](words[1:])
+    parser = build_parser()
+    if not words:
+        sys.stderr.write(parser.format_help())
+        return 2
+    _check_command(words, parser)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        _refuse(unknown, words, parser)
+    result: int = arguments.func(arguments)
+    return result
+
+
+def _check_command(words: Sequence[str], parser: Parser) -> None:
+    chosen, rest = completion.descend(parser, words)
+    known = list(completion.subcommands(chosen))
+    if known and rest and not rest[0].startswith("-"):
+        hint = did_you_mean(rest[0], known) or f"there are {', '.join(known)}"
+        raise UserError(f"there is no command '{chosen.prog} {rest[0]}'", hint)
+
+
+def _refuse(unknown: Sequence[str], words: Sequence[str], parser: Parser) -> NoReturn:
+    chosen, _ = completion.descend(parser, words)
+    options = [word for word in unknown if word.startswith("-")]
+    if not options:
+        raise UserError(
+            f"{chosen.prog}: one word too many: '{unknown[0]}'", f"`{chosen.prog} --help` says what there is"
+        )
+    name = options[0].partition("=")[0]
+    known = [option for option in completion.options_of(chosen) if option.startswith("--")]
+    hint = did_you_mean(name, known) or f"`{chosen.prog} --help` lists its options"
+    raise UserError(f"{chosen.prog}: there is no option {name}", hint)
+
+
+def _complain(error: UserError) -> None:
+    from deepdiva.cli.console import styled
+
+    _note(f"{styled('error:', 'bold red', sys.stderr)} " + "\n".join([str(error), *_notes(error)]))
+
+
+def _show_traceback(error: Exception) -> None:
+    """What a mistake in the code, ours or the user's, says: all of it."""
+    import traceback
+
+    from deepdiva.cli.console import styled
+
+    notes = _notes(error)
+    error.__notes__ = []  # they come last, where they are seen
+    text = "".join(traceback.format_exception(error))
+    summary = f"{type(error).__name__}: {error}".strip().removesuffix(":")
+    _note(f"{text}\n{styled('error:', 'bold red', sys.stderr)} " + "\n".join([summary, *notes]))
+
+
+def _notes(error: BaseException) -> list[str]:
+    return list(getattr(error, "__notes__", ()))
+
+
+def _note(text: str, style: str = "") -> None:
+    from deepdiva.cli.console import note
+
+    note(text, style=style)
 
 
 def _version() -> str:

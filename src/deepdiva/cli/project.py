@@ -7,12 +7,26 @@ import json
 import keyword
 import re
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from deepdiva.cli.request import CONFIG, CONFIG_HELP, read_request
 from deepdiva.errors import UserError, did_you_mean
 
+CHECK_OPTIONS = {CONFIG: CONFIG_HELP, "--json": "the answer for machines"}
+_CHECK_USAGE = """\
+usage: deepdiva check TASK [--config FILE ...] [--OPTION VALUE ...]
+
+Tries a task, as configured, against everything the loop and the guarantees expect of one: it can overfit a batch, two
+builds with one seed are equal, gradients reach every parameter, and more. Exit code 1 when a point does not hold.
+
+  deepdiva check my_task.py:MyTask
+  deepdiva check image-classification --model my_models.py:MyNet
+
+its settings are those of `deepdiva run TASK --help`; besides there are
+"""
 _TEST = '''"""{cls} keeps to what the loop and the guarantees expect of a task."""
 
 from pathlib import Path
@@ -29,18 +43,13 @@ def test_{module}_conforms() -> None:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds `new` and `check`."""
+    """Adds `new` and, for the list of commands, `check`, which reads its own words."""
     new_parser = subparsers.add_parser("new", help="write a task file of your own, and a test for it")
     new_parser.add_argument("name", metavar="NAME", help="name of the task: my-task gives my_task.py with MyTask")
     new_parser.add_argument("--from", dest="source", default="image-classification", metavar="TASK")
     new_parser.add_argument("--into", default=".", metavar="DIR", help="where to write (default: this folder)")
     new_parser.set_defaults(func=new)
-    check_parser = subparsers.add_parser("check", help="try a task against everything the loop expects of one")
-    check_parser.add_argument("task", metavar="TASK", help="as in `deepdiva run`: my_task.py:MyTask, or a short name")
-    check_parser.add_argument("--config", action="append", default=[], metavar="FILE", help="settings from a file")
-    check_parser.add_argument("--json", action="store_true", help="the answer for machines")
-    check_parser.add_argument("words", nargs=argparse.REMAINDER, metavar="--OPTION VALUE", help="as in `deepdiva run`")
-    check_parser.set_defaults(func=check)
+    subparsers.add_parser("check", help="try a task against everything the loop expects of one", add_help=False)
 
 
 def new(arguments: argparse.Namespace) -> int:
@@ -63,7 +72,10 @@ def new(arguments: argparse.Namespace) -> int:
     }
     taken = [str(path) for path in files if path.exists()]
     if taken:
-        raise UserError(f"{' and '.join(taken)} exists already", "choose another name; nothing was written")
+        verb = "exists" if len(taken) == 1 else "exist"
+        raise UserError(f"{' and '.join(taken)} {verb} already", "choose another name; nothing was written")
+    if find_spec(module) is not None:
+        raise UserError(f"{module} is the name of an installed module, which {module}.py would hide", "choose another")
     into.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
@@ -73,22 +85,26 @@ def new(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check(arguments: argparse.Namespace) -> int:
+def check(words: Sequence[str]) -> int:
     """`deepdiva check TASK`; 0 when every point holds, 1 otherwise."""
-    from deepdiva.config import read_file
     from deepdiva.engine import determinism
 
+    request = read_request(words, CHECK_OPTIONS)
+    as_json = "--json" in request.flags
+    if "--help" in request.flags:
+        sys.stdout.write(_CHECK_USAGE)
+        sys.stdout.writelines(f"  {option:<15}  {text}\n" for option, text in CHECK_OPTIONS.items())
+        return 0
     determinism.prepare("invariant")
     from deepdiva.experiments.check import check as outcomes_of
 
-    layers = [read_file(Path(path)) for path in arguments.config]
     outcomes = []
-    for outcome in outcomes_of(arguments.task, layers=layers, words=arguments.words):
+    for outcome in outcomes_of(request.task, layers=request.layers(), words=request.words, also=list(CHECK_OPTIONS)):
         outcomes.append(outcome)
-        if not arguments.json:
+        if not as_json:
             sys.stdout.write(f"{'ok  ' if outcome.passed else 'FAIL'}  {outcome.name:<20}  {outcome.detail}\n")
     failed = sum(not outcome.passed for outcome in outcomes)
-    if arguments.json:
+    if as_json:
         sys.stdout.write(json.dumps([vars(outcome) for outcome in outcomes]) + "\n")
     else:
         sys.stdout.write(f"\n{len(outcomes) - failed} of {len(outcomes)} points hold\n")

@@ -7,11 +7,9 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepdiva.errors import UserError
+from deepdiva.cli.request import CONFIG, CONFIG_HELP, Request, read_request
 
 if TYPE_CHECKING:
     from deepdiva.config import Layer, Option, Resolved
@@ -30,21 +28,12 @@ tasks: %(tasks)s, or your own: file.py:Class, package.module:Class
 `deepdiva run TASK --help` lists every option of a task.
 """
 OWN_OPTIONS = {
-    "--config FILE": "settings from a YAML file; may stand several times, later files win, options win over all",
+    CONFIG: CONFIG_HELP,
     "--print-config": "print the whole configuration and do nothing",
     "--origins": "with --print-config: say where each value came from",
     "--json": "the answer for machines",
 }
-
-
-@dataclass
-class _Request:
-    """The words of `deepdiva run`, sorted into the command's own options and those of the task."""
-
-    task: str | None = None
-    files: list[Path] = field(default_factory=list)
-    flags: set[str] = field(default_factory=set)
-    words: list[str] = field(default_factory=list)
+_FLAGS = [option for option in OWN_OPTIONS if option != CONFIG]
 
 
 def add_parser(subparsers: Any) -> None:
@@ -60,19 +49,21 @@ def add_parser(subparsers: Any) -> None:
 def run(words: Sequence[str]) -> int:
     """`deepdiva run …`."""
     from deepdiva import tasks
-    from deepdiva.config import explain, read_file
+    from deepdiva.config import explain
     from deepdiva.engine import determinism
 
-    request = _read(words)
+    request = read_request(words, _FLAGS)
     if "--help" in request.flags:
         return _help(request)
-    layers = [read_file(path) for path in request.files]
+    layers = request.layers()
     level = _level(request.words, layers)
     determinism.prepare(level)
     from deepdiva.experiments.components import problems_of
 
-    own = [option.split()[0] for option in OWN_OPTIONS]
-    resolved = tasks.configure(request.task, layers=layers, words=request.words, also=own, check_components=problems_of)
+    also = [option.split()[0] for option in OWN_OPTIONS]
+    resolved = tasks.configure(
+        request.task, layers=layers, words=request.words, also=also, check_components=problems_of
+    )
     if "--print-config" in request.flags:
         sys.stdout.write(explain(resolved) if "--origins" in request.flags else resolved.config.to_yaml())
         return 0
@@ -103,32 +94,9 @@ def _train(resolved: Resolved, command: Sequence[str], *, as_json: bool) -> int:
     from deepdiva.engine.progress import ConsoleProgress
     from deepdiva.experiments.train import train
 
-    try:
-        folder = train(resolved.config, command=command, progress=ConsoleProgress())
-    except KeyboardInterrupt as interruption:
-        sys.stderr.write("".join(f"{note}\n" for note in getattr(interruption, "__notes__", ())))
-        raise
+    folder = train(resolved.config, command=command, progress=ConsoleProgress())
     _print_answer(folder, as_json=as_json)
     return 0
-
-
-def _read(words: Sequence[str]) -> _Request:
-    rest = list(words)
-    request = _Request(task=rest.pop(0) if rest and not rest[0].startswith("-") else None)
-    flags = {option for option in OWN_OPTIONS if " " not in option} | {"--help", "-h"}
-    while rest:
-        word = rest.pop(0)
-        if word in flags:
-            request.flags.add("--help" if word == "-h" else word)
-        elif word == "--config":
-            if not rest:
-                raise UserError("--config needs a file", "such as --config my.yaml")
-            request.files.append(Path(rest.pop(0)))
-        elif word.startswith("--config="):
-            request.files.append(Path(word.partition("=")[2]))
-        else:
-            request.words.append(word)
-    return request
 
 
 def _level(words: Sequence[str], layers: Sequence[Layer]) -> str:
@@ -144,7 +112,7 @@ def _level(words: Sequence[str], layers: Sequence[Layer]) -> str:
     return known[-1] if known else "invariant"
 
 
-def _help(request: _Request) -> int:
+def _help(request: Request) -> int:
     from deepdiva import tasks
 
     if request.task is None:

@@ -16,18 +16,21 @@ if TYPE_CHECKING:
     from deepdiva.config import Layer
 
 
-def check(name: str, *, layers: Sequence[Layer] = (), words: Sequence[str] = ()) -> Iterator[Outcome]:
+def check(
+    name: str | None, *, layers: Sequence[Layer] = (), words: Sequence[str] = (), also: Sequence[str] = ()
+) -> Iterator[Outcome]:
     """The outcome of every point for the task called `name`, one after the other.
 
     Args:
-        name: As in `deepdiva run`: a short name, `file.py:Class`, an import path.
+        name: As in `deepdiva run`: a short name, `file.py:Class`, an import path; None where a layer names it.
         layers: Settings from files.
         words: Options as on the command line.
+        also: Further options of the command, to be suggested for a misspelt one.
 
     Raises:
         UserErrors: The configuration has mistakes.
     """
-    resolved = tasks.configure(name, layers=layers, words=words, check_components=problems_of)
+    resolved = tasks.configure(name, layers=layers, words=words, also=also, check_components=problems_of)
     determinism.apply(resolved.config.determinism, resolved.config.threads)
     device, seed = find_device(resolved.config.device), resolved.config.seed or 0
     task = tasks.create(resolved)

@@ -11,7 +11,7 @@ from deepdiva.engine.device import find_device
 from deepdiva.engine.progress import Progress, SilentProgress
 from deepdiva.errors import UserError
 from deepdiva.experiments.components import problems_of
-from deepdiva.experiments.train import execute
+from deepdiva.experiments.train import execute, what_remains
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.run import Run
 
@@ -40,7 +40,8 @@ def resume(folder: RunFolder | Path | str, *, progress: Progress | None = None) 
     saved, passed_over = checkpoint.load_newest(found.path / "checkpoints")
     for reason in passed_over:
         watcher.line(f"passed over a broken checkpoint: {reason}")
-    with Run.reopen(found.path, positions=None if saved is None else saved.training["logs"]) as run:
+    run = Run.reopen(found.path, positions=None if saved is None else saved.training["logs"])
+    with what_remains(run), run:
         run.record(determinism=granted.to_mapping())
         watcher.line(f"resuming {run.id} at step {0 if saved is None else saved.step}")
         execute(run, resolved, device, watcher, resume_from=saved)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,11 +75,24 @@ def train(
         determinism=granted.to_mapping(),
         tensorboard=config.logging.tensorboard,
     )
-    with run:
+    with what_remains(run), run:
         for reason in granted.reasons:
             watcher.line(f"determinism `{granted.asked}` is not granted, only `{granted.granted}`: {reason}")
         execute(run, resolved, device, watcher)
     return RunFolder.open(run.path)
+
+
+@contextmanager
+def what_remains(run: Run) -> Iterator[None]:
+    """Adds to an error where the run is kept that it ended, and how to go on; `deepdiva` prints it."""
+    try:
+        yield
+    except BaseException as error:
+        if run.path.exists():
+            shown = shlex.quote(shown_path(run.path))
+            error.add_note(f"the run is kept: {shown}")
+            error.add_note(f"to go on: deepdiva resume {shown}")
+        raise
 
 
 def execute(
@@ -139,10 +154,10 @@ def execute(
     run.record(digests=trainer.digests(), best=trainer.best())
     run.record(results=trainer.test())
     if config.logging.figures != "none":
-        _draw_curves(run, trainer.position.step)
+        _draw_curves(run)
 
 
-def _draw_curves(run: Run, step: int) -> None:
+def _draw_curves(run: Run) -> None:
     """Loss, metrics and learning rate over the epochs, from the events."""
     from deepdiva.visualization.curves import learning_curves
 
@@ -154,7 +169,7 @@ def _draw_curves(run: Run, step: int) -> None:
                 steps, values = series.setdefault(tag, ([], []))
                 steps.append(event["step"])
                 values.append(value)
-    run.figure("curves", learning_curves(series), step)
+    run.summary_figure("curves", learning_curves(series))
 
 
 def _settle(resolved: Resolved) -> Resolved:

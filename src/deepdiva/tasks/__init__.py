@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from deepdiva.errors import Problem, UserError
+from deepdiva.errors import Problem, UserError, UserErrors
 
 if TYPE_CHECKING:
     from deepdiva.config import Component, Kind, Layer, Resolved, TaskInfo
@@ -26,18 +26,17 @@ def find(name: str) -> type[Task]:
     Raises:
         UserError: There is none, or it is no task.
     """
-    from deepdiva.config import locate
-
-    found: type[Task] = locate(_kind(name), name, where="task")
+    found: type[Task] = describe(name).cls
     return found
 
 
 def describe(name: str) -> TaskInfo:
-    """The task called `name`, as the configuration needs to know it."""
+    """The task called `name`, as the configuration needs to know it; a short name in its usual spelling."""
     from deepdiva.config import TaskInfo
+    from deepdiva.config.locate import find
 
-    cls = find(name)
-    return TaskInfo(name=name, cls=cls, preset=cls.preset)
+    found = find(_kind(name), name, where="task")
+    return TaskInfo(name=found.target, cls=found.object, preset=found.object.preset)
 
 
 def configure(
@@ -63,10 +62,14 @@ def configure(
     from deepdiva.config import parse_words, resolve, task_name
 
     found = name or task_name(layers)
-    if found is None:
-        raise UserError("no task is named", f"name one of {', '.join(NAMES)}, or a file: my_task.py:MyTask")
-    task = describe(found)
-    check = partial(_problems, find(found), check_components)
+    try:
+        if found is None:
+            raise UserError("no task is named", f"it comes first: {', '.join(NAMES)}, or a file: my_task.py:MyTask")
+        task = describe(found)
+    except UserError as error:
+        problems = [problem for layer in layers for problem in layer.problems]
+        raise UserErrors([*problems, Problem(error.message, None, error.hint)]) from error.__cause__
+    check = partial(_problems, find(found).kinds, check_components)
     return resolve(task, layers=[*layers, parse_words(words, task, also=also)], check_components=check)
 
 
@@ -81,7 +84,10 @@ def create(resolved: Resolved) -> Task:
 
 
 def _problems(
-    cls: type[Task], shared: ComponentCheck | None, components: Mapping[str, Component], origins: Mapping[str, str]
+    kinds: Mapping[str, Kind],
+    shared: ComponentCheck | None,
+    components: Mapping[str, Component],
+    origins: Mapping[str, str],
 ) -> Iterator[Problem]:
     """Mistakes in the components that the task declares, and in those that all tasks share."""
     from deepdiva.config import problems_in
@@ -90,7 +96,7 @@ def _problems(
         yield from shared(components, origins)
     for path, component in components.items():
         group, _, rest = path.partition(".")
-        kind = cls.kinds.get(rest.partition(".")[0]) if group == "task" else None
+        kind = kinds.get(rest.partition(".")[0]) if group == "task" else None
         if kind is not None:
             yield from problems_in(kind, component, where=path, origins=origins)
 
