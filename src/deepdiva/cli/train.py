@@ -92,9 +92,9 @@ def resume(arguments: argparse.Namespace) -> int:
 
 def _train(resolved: Resolved, command: Sequence[str], *, as_json: bool) -> int:
     from deepdiva.engine.progress import ConsoleProgress
-    from deepdiva.experiments.train import train
+    from deepdiva.experiments.train import train_resolved
 
-    folder = train(resolved.config, command=command, progress=ConsoleProgress())
+    folder = train_resolved(resolved, command=command, progress=ConsoleProgress())
     _print_answer(folder, as_json=as_json)
     return 0
 

@@ -58,7 +58,20 @@ def train(
         RunFailed: The training could not go on; the run is kept and marked `failed`.
     """
     determinism.prepare(config.determinism)
-    resolved = _settle(tasks.configure(None, layers=[from_config(config)], check_components=problems_of))
+    resolved = tasks.configure(None, layers=[from_config(config)], check_components=problems_of)
+    return train_resolved(resolved, command=command, kind=kind, parent=parent, progress=progress)
+
+
+def train_resolved(
+    resolved: Resolved,
+    *,
+    command: Sequence[str] | None = None,
+    kind: str = "run",
+    parent: str | None = None,
+    progress: Progress | None = None,
+) -> RunFolder:
+    """As `train`, for a configuration that knows where each of its values came from."""
+    resolved = _settle(resolved)
     config, watcher = resolved.config, progress or SilentProgress()
     granted = determinism.apply(config.determinism, config.threads)
     device = find_device(config.device)

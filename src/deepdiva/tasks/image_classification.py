@@ -59,7 +59,8 @@ class ImageClassification(Classification):
     def load_data(self, source: str | None) -> DataSplits:
         """The bundled digits, or the folders at `source`."""
         splits = arrays.load_digits() if source in (None, "digits") else self._folders(Path(str(source)))
-        data = self._splits(splits, {"in_channels": splits.train.inputs.shape[1]})
+        channels, height, width = splits.train.inputs.shape[1:]
+        data = self._splits(splits, {"in_channels": channels, "in_features": channels * height * width})
         return data if not self.augment else self._augmented(data)
 
     def prepare(self, model: nn.Module, inputs: Tensor) -> Tensor:
