@@ -12,6 +12,7 @@ import numpy as np
 from deepdiva.config import Component, Kind, build
 from deepdiva.data.statistics import class_counts, class_weights
 from deepdiva.engine.task import DataSplits, Evaluation, Score, StepOutput, Task
+from deepdiva.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -108,8 +109,14 @@ class Classification(Task):
             import torch
 
             criterion: nn.Module = build(LOSS, self.loss)
+            if any(True for _ in criterion.parameters()):
+                raise UserError(
+                    f"the loss {self.loss.target} has parameters, which nothing would train", "put them into the model"
+                )
             weights = self.statistics.get("class_weights")
             if weights is not None:
+                if "weight" not in criterion._buffers:
+                    raise UserError(f"the loss {self.loss.target} takes no class weights", "set class_weights to none")
                 criterion.register_buffer("weight", torch.tensor(weights, dtype=torch.float32))
             self._criteria[device] = criterion.to(device)
         return self._criteria[device]
