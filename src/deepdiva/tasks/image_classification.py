@@ -8,8 +8,8 @@ A batch:   images (64, 1, 8, 8) uint8, classes (64,) int64
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -83,13 +83,17 @@ class ImageClassification(Classification):
         )
 
     def _augmented(self, data: DataSplits) -> DataSplits:
-        from dataclasses import replace
+        chain = _Chain(tuple(build(TRANSFORM, component) for component in self.augment))
+        return replace(data, train=arrays.Transformed(data.train, chain, data.train.ids))  # type: ignore[attr-defined]
 
-        transforms = [build(TRANSFORM, component) for component in self.augment]
 
-        def augment(image: Tensor) -> Tensor:
-            for transform in transforms:
-                image = transform(image)
-            return image
+@dataclass(frozen=True)
+class _Chain:
+    """Transforms one after the other; a class, since a function within a function cannot be sent to a process."""
 
-        return replace(data, train=arrays.Transformed(data.train, augment, data.train.ids))  # type: ignore[attr-defined]
+    transforms: tuple[Callable[[Tensor], Tensor], ...]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        for transform in self.transforms:
+            image = transform(image)
+        return image
