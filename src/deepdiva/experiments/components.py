@@ -135,7 +135,12 @@ def _complete_optimizer(component: Component, device_type: str, origins: Mapping
     The fused form is the fastest, and on a CPU the only one free of a square root whose last bit depends on the
     instruction set.
     """
-    names = inspect.signature(locate(OPTIMIZER, component.target, where="optimizer")).parameters
+    found = locate(OPTIMIZER, component.target, where="optimizer")
+    step = getattr(found, "step", None)  # a function that makes an optimizer has none
+    closure = inspect.signature(step).parameters.get("closure") if step is not None else None
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise UserError(f"the optimizer {component.target} computes the loss several times a step", "choose another")
+    names = inspect.signature(found).parameters
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(component.arguments)
     if "fused" in names and not chosen and device_type in {"cpu", "cuda", "mps"}:
         component = replace(component, arguments={**component.arguments, "fused": True})
@@ -165,7 +170,8 @@ def _complete_scheduler(component: Component, mode: str, origins: Mapping[str, s
 def _without_interval(component: Component) -> tuple[Component, str]:
     """The scheduler as torch knows it, and how often it is stepped."""
     arguments = dict(component.arguments)
-    by_step = component.target.rpartition(".")[2].lower() in {name.lower() for name in _BY_STEP}
+    name = component.target.replace(":", ".").rpartition(".")[2].replace("-", "").replace("_", "").lower()
+    by_step = name in {known.lower() for known in _BY_STEP}
     interval = arguments.pop("interval", "step" if by_step else "epoch")
     if interval not in ("step", "epoch"):
         raise UserError(f"a scheduler's interval is `step` or `epoch`, got {interval!r}")
