@@ -11,7 +11,7 @@ from deepdiva.engine.device import find_device
 from deepdiva.engine.progress import Progress, SilentProgress
 from deepdiva.errors import UserError
 from deepdiva.experiments.components import problems_of
-from deepdiva.experiments.train import execute, what_remains
+from deepdiva.experiments.train import execute, say_what_is_granted, what_remains
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.run import Run
 
@@ -27,15 +27,16 @@ def resume(folder: RunFolder | Path | str, *, progress: Progress | None = None) 
         progress: Whoever watches; nobody by default.
 
     Raises:
-        UserError: The run is still running, is completed, or its data have changed.
+        UserError: The run is still running, is completed, or its configuration or data have changed.
     """
     found = folder if isinstance(folder, RunFolder) else RunFolder.open(folder)
     if found.status == "completed":
         raise UserError(f"run {found.id} is completed", f"its results: `deepdiva runs show {found.id}`")
     watcher = progress or SilentProgress()
+    determinism.prepare(str(found.config()["determinism"]))
     resolved = tasks.configure(None, layers=[read_file(found.path / "config.yaml")], check_components=problems_of)
     config = resolved.config
-    granted = determinism.apply(config.determinism, config.threads)
+    granted = determinism.apply(config.determinism, config.threads, granted_before=found.record["determinism"])
     device = find_device(config.device)
     saved, passed_over = checkpoint.load_newest(found.path / "checkpoints")
     for reason in passed_over:
@@ -44,5 +45,6 @@ def resume(folder: RunFolder | Path | str, *, progress: Progress | None = None) 
     with what_remains(run), run:
         run.record(determinism=granted.to_mapping())
         watcher.line(f"resuming {run.id} at step {0 if saved is None else saved.step}")
+        say_what_is_granted(granted, watcher)
         execute(run, resolved, device, watcher, resume_from=saved)
     return RunFolder.open(found.path)

@@ -89,10 +89,15 @@ def train_resolved(
         tensorboard=config.logging.tensorboard,
     )
     with what_remains(run), run:
-        for reason in granted.reasons:
-            watcher.line(f"determinism `{granted.asked}` is not granted, only `{granted.granted}`: {reason}")
+        say_what_is_granted(granted, watcher)
         execute(run, resolved, device, watcher)
     return RunFolder.open(run.path)
+
+
+def say_what_is_granted(granted: determinism.Determinism, progress: Progress) -> None:
+    """Tells why a run has a lower level of determinism than it was asked for."""
+    for reason in granted.reasons:
+        progress.line(f"determinism `{granted.asked}` is not granted, only `{granted.granted}`: {reason}")
 
 
 @contextmanager
@@ -159,9 +164,11 @@ def execute(
     )
     if resume_from is not None:
         trainer.restore(resume_from)
-    # Nothing made so far is garbage: from here on the collector need only look at what the training makes.
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():
+        # So the command line starts. Nothing made so far is garbage: from here on the collector need only look at
+        # what the training makes. Elsewhere it may be the rest of an earlier training, which must not stay for good.
+        gc.freeze()
+        gc.enable()
     _tell(run, progress, config, data, model, device)
     trainer.fit()
     run.record(digests=trainer.digests(), best=trainer.best())
@@ -199,18 +206,19 @@ def _settle(resolved: Resolved) -> Resolved:
 
 
 def _check_splits(data: DataSplits) -> None:
-    for name, split in (("train", data.train), ("val", data.val)):
-        if len(split) == 0:
+    for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
+        if split is not None and len(split) == 0:
             raise UserError(f"the {name} split has no samples", "look at the data, or at the task's load_data")
 
 
 def _record(run: Run, config: Config, task: Task, data: DataSplits, *, resumed: bool) -> None:
-    """Writes what the data decided; a resumed run must find the same data again."""
-    before = run.facts["digests"].get("data")
+    """Writes what the data decided; a resumed run must find its configuration and its data as they were."""
+    before = dict(run.facts["digests"])
     run.write_config(config)
     run.write_data(data.footprints, data.membership, task.statistics)
-    if resumed and before is not None and run.facts["digests"]["data"] != before:
-        raise UserError(f"the data of run {run.id} have changed since it was started", "restore them, or start anew")
+    for name, what in (("config", "configuration"), ("data", "data")):
+        if resumed and run.facts["digests"][name] != before.get(name):
+            raise UserError(f"run {run.id} was started with another {what}", f"restore the {what}, or start anew")
 
 
 def _load_initial_weights(config: Config, model: nn.Module) -> None:
