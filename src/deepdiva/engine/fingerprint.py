@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.runs.storage import canonical_json
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from torch import Tensor, nn
-
-# Below this number of parameters one copy into a flat buffer is cheaper than a call for every tensor.
-_FLAT_LIMIT = 65_536
 
 
 def state_digest(state: Mapping[str, Any]) -> str:
@@ -47,34 +44,42 @@ def loss_bits(loss: float) -> str:
 
 
 class StepDigest:
-    """The cheap digest of a model's parameters: an XOR of their bits, computed where they are.
+    """The cheap digest of a model's parameters: an XOR of the bits of each, computed where they are.
 
     Args:
-        model: The model in training; its parameters may change in value, not in number.
+        model: The model in training; its parameters may change in value, not in number or place.
     """
 
     def __init__(self, model: nn.Module) -> None:
+        parameters = [parameter.detach() for parameter in model.parameters() if parameter.numel()]
+        on_cpu = all(parameter.device.type == "cpu" and parameter.is_contiguous() for parameter in parameters)
+        # numpy reads the same memory, and its reduction costs a fraction of a call of torch's `hash_tensor`,
+        # which takes no complex tensors.
+        self._words = [_words(parameter) for parameter in parameters] if on_cpu else None
+        self._parameters = [_as_real(parameter) for parameter in parameters]
+
+    def __call__(self) -> Sequence[int] | Tensor:
+        """One number for each parameter as it is now: numbers on a CPU, elsewhere a tensor that is not yet read."""
+        import numpy as np
         import torch
 
-        # `hash_tensor` takes neither empty nor complex tensors.
-        self._parameters = [_as_real(parameter.detach()) for parameter in model.parameters() if parameter.numel()]
-        self._flat: Tensor | None = None
-        kinds = {(parameter.dtype, parameter.device) for parameter in self._parameters}
-        total = sum(parameter.numel() for parameter in self._parameters)
-        if len(kinds) == 1 and 0 < total <= _FLAT_LIMIT and all(p.is_contiguous() for p in self._parameters):
-            dtype, device = kinds.pop()
-            self._flat = torch.empty(total, dtype=dtype, device=device)
-            self._parameters = [parameter.view(-1) for parameter in self._parameters]
-
-    def __call__(self) -> Tensor:
-        """A new tensor of shape (k,) and type uint64 for the parameters as they are now, k = 1 for small models."""
-        import torch
-
-        if self._flat is not None:
-            return torch.hash_tensor(torch.cat(self._parameters, out=self._flat)).view(1)
-        if not self._parameters:
-            return torch.zeros(1, dtype=torch.uint64)
+        if self._words is not None:
+            return [np.bitwise_xor.reduce(words) for words in self._words]
         return torch.stack([torch.hash_tensor(parameter) for parameter in self._parameters])
+
+
+def step_digest(numbers: Sequence[int]) -> str:
+    """Sixteen hexadecimal digits for what a `StepDigest` gave."""
+    return hashlib.blake2b(struct.pack(f"<{len(numbers)}Q", *numbers), digest_size=8).hexdigest()
+
+
+def _words(parameter: Tensor) -> NDArray[np.unsignedinteger[Any]]:
+    """The memory of a tensor as the longest words that fit, shape (k,)."""
+    import torch
+
+    data = parameter.view(-1).view(torch.uint8).numpy()
+    width = next(width for width in (8, 4, 2, 1) if data.nbytes % width == 0)
+    return data.view(f"u{width}")
 
 
 def _as_real(tensor: Tensor) -> Tensor:

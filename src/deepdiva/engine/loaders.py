@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from deepdiva.engine.device import to_device
-from deepdiva.engine.seeding import Streams, permutation
+from deepdiva.engine.seeding import SampleStreams, Streams, permutation
 
 if TYPE_CHECKING:
     import torch
@@ -55,9 +55,11 @@ def names_of(samples: Samples) -> Sequence[str]:
 class Loader:
     """Loads one split.
 
-    Samples that come as `samples.batch(indices)` are fetched whole in this process. Otherwise every sample is fetched
-    on its own, here or in `workers` processes, each time after the global generators were set to that sample's own
-    stream: random transforms, however they draw, give the same pixels in either place.
+    Samples that come as `samples.batch(indices)` are fetched whole; in this process, unless `samples.slow` says that
+    it takes long. So are those that come as `samples.draw(indices, streams)`, which get one stream of randomness a
+    sample (`SampleStreams`). Otherwise every sample is fetched on its own, here or in `workers` processes, each time
+    after the global generators were set to that sample's own stream: random transforms, however they draw, give the
+    same pixels in either place.
 
     Args:
         samples: A map-style data set.
@@ -85,10 +87,12 @@ class Loader:
         self._batch_size = batch_size
         self._streams = streams
         self._device = device
-        self._batched = callable(getattr(samples, "batch", None))
         self._requests = _Requests()
+        self._keyed = _KeyedSamples(samples, streams.seed, purpose)
+        # From memory and as they are: quicker than a process could be asked for them.
+        self._at_hand = self._keyed.gives_batches and not self._keyed.draws and not getattr(samples, "slow", False)
         self._processes: Any = None
-        if workers > 0 and not self._batched:
+        if workers > 0 and not self._at_hand:
             self._processes = self._start_processes(workers, persistent=persistent)
 
     def plan(self, epoch: int) -> Plan:
@@ -99,15 +103,14 @@ class Loader:
 
     def batches(self, epoch: int, plan: Plan) -> Iterator[Any]:
         """The batches of `plan`, on the device; a plan cut at its front continues an epoch at that place."""
-        if self._batched:
+        if self._at_hand:
             host: Iterator[Any] = self._fetch_batches(plan)
         elif self._processes is not None:
             self._requests.set(epoch, plan)
             host = iter(self._processes)
         else:
             host = self._fetch_samples(epoch, plan)
-        for batch in host:
-            yield to_device(batch, self._device)
+        return host if self._device.type == "cpu" else (to_device(batch, self._device) for batch in host)
 
     def _fetch_batches(self, plan: Plan) -> Iterator[Any]:
         import torch
@@ -117,18 +120,16 @@ class Loader:
 
     def _fetch_samples(self, epoch: int, plan: Plan) -> Iterator[Any]:
         import torch
-        from torch.utils.data import default_collate
 
-        keyed = _KeyedSamples(self.samples, self._streams.seed, self.purpose)
         threads = torch.get_num_threads()
         for indices in plan:
             # Worker processes compute on one thread; sums in a transform must be split the same way here.
             torch.set_num_threads(1)
             try:
-                fetched = keyed.__getitems__([(epoch, index) for index in indices.tolist()])
+                batch = _collate(self._keyed.__getitems__([(epoch, index) for index in indices.tolist()]))
             finally:
                 torch.set_num_threads(threads)
-            yield default_collate(fetched)
+            yield batch
 
     def _start_processes(self, workers: int, *, persistent: bool) -> Any:
         import torch
@@ -136,8 +137,9 @@ class Loader:
 
         # A private generator: the DataLoader would otherwise draw its base seed from the global one.
         return DataLoader(
-            cast("Any", _KeyedSamples(self.samples, self._streams.seed, self.purpose)),
+            cast("Any", self._keyed),
             batch_sampler=self._requests,
+            collate_fn=_collate,
             num_workers=workers,
             persistent_workers=persistent,
             pin_memory=self._device.type == "cuda",
@@ -149,6 +151,18 @@ class Loader:
 def _leave_interrupts_to_the_loop(worker: int) -> None:
     """Ctrl-C reaches every process of a terminal; the loop still needs its workers to end a step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Whole(NamedTuple):
+    """A batch that needs no collating."""
+
+    batch: Any
+
+
+def _collate(fetched: _Whole | list[Any]) -> Any:
+    from torch.utils.data import default_collate
+
+    return fetched.batch if isinstance(fetched, _Whole) else default_collate(fetched)
 
 
 class _Requests:
@@ -173,10 +187,12 @@ class _KeyedSamples:
     """A data set whose keys are (epoch, index), so that a sample's stream of randomness travels with its name."""
 
     def __init__(self, samples: Samples, seed: int, purpose: str) -> None:
-        self._samples = samples
+        self._samples: Any = samples
         self._seed = seed
         self._purpose = purpose
         self._streams: Streams | None = None
+        self.draws = callable(getattr(samples, "draw", None))
+        self.gives_batches = self.draws or callable(getattr(samples, "batch", None))
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -185,11 +201,22 @@ class _KeyedSamples:
         # A generator cannot be sent to a spawned worker: each process makes its own.
         return {**self.__dict__, "_streams": None}
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any]:
-        return [self[key] for key in keys]
+    def __getitems__(self, keys: list[tuple[int, int]]) -> _Whole | list[Any]:
+        if not self.gives_batches:
+            return [self[key] for key in keys]
+        import torch
+
+        epoch, indices = keys[0][0], np.array([index for _, index in keys], dtype=np.int64)
+        wanted = torch.from_numpy(indices)
+        if not self.draws:
+            return _Whole(self._samples.batch(wanted))
+        return _Whole(self._samples.draw(wanted, SampleStreams(self._own_streams(), self._purpose, epoch, indices)))
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
+        self._own_streams().seed_globals(f"sample:{self._purpose}", *key)
+        return self._samples[key[1]]
+
+    def _own_streams(self) -> Streams:
         if self._streams is None:
             self._streams = Streams(self._seed)
-        self._streams.seed_globals(f"sample:{self._purpose}", *key)
-        return self._samples[key[1]]
+        return self._streams

@@ -78,10 +78,9 @@ class ConsoleProgress:
 
     def step(self, epoch: int, done: int, loss: float | None) -> None:
         """Moves the bar, unless it moved a moment ago."""
-        now = time.monotonic()
-        if self._bar is None or self._task is None or now - self._drawn < _REFRESH_SECONDS:
+        if self._bar is None or self._task is None or time.monotonic() - self._drawn < _REFRESH_SECONDS:
             return
-        self._drawn = now
+        self._drawn = time.monotonic()
         shown = "" if loss is None else f"loss {loss:.4f}"
         self._bar.update(self._task, completed=(epoch - 1) * self._per_epoch + done, epoch=epoch, loss=shown)
         self._bar.refresh()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deepdiva.engine.fingerprint import batch_digest, loss_bits
+from deepdiva.engine.fingerprint import batch_digest, loss_bits, step_digest
 from deepdiva.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class StepRecord(NamedTuple):
     loss: Tensor
     measures: Mapping[str, Tensor]
     learning_rate: float
-    state: Tensor
+    state: Sequence[int] | Tensor
     batches: list[NDArray[np.int64]]
     seconds: float
     wall: float
@@ -77,12 +77,12 @@ class StepRecorder:
         self._every = every
         self._names = names
         self._pending: list[StepRecord] = []
-        self._written = time.perf_counter()
+        self._written = time.time()
 
     def add(self, record: StepRecord) -> None:
         """Takes one step; now and then this writes a block."""
         self._pending.append(record)
-        if len(self._pending) >= _BLOCK or time.perf_counter() - self._written > _SECONDS:
+        if len(self._pending) >= _BLOCK or record.wall - self._written > _SECONDS:
             self.write()
 
     def write(self) -> None:
@@ -92,7 +92,7 @@ class StepRecorder:
             RunFailed: A loss was not finite; what came before it, and the step itself, is written.
         """
         pending, self._pending = self._pending, []
-        self._written = time.perf_counter()
+        self._written = time.time()
         if not pending:
             return
         names = ["loss", *pending[0].measures]
@@ -166,12 +166,11 @@ def _read_means(tensors: list[Tensor]) -> list[float]:
     return (sums / sizes).tolist()  # type: ignore[no-any-return]
 
 
-def _read_states(tensors: list[Tensor]) -> list[str]:
-    import hashlib
-
+def _read_states(states: list[Sequence[int] | Tensor]) -> list[str]:
     import torch
 
-    table = torch.stack(tensors).cpu().numpy()
-    if table.shape[1] == 1:
-        return [f"{int(value):016x}" for value in table[:, 0]]
-    return [hashlib.blake2b(row.tobytes(), digest_size=8).hexdigest() for row in table]
+    numbers = [state for state in states if not isinstance(state, torch.Tensor)]
+    tensors = [state for state in states if isinstance(state, torch.Tensor)]
+    if tensors:
+        numbers += torch.stack(tensors).cpu().numpy().tolist()
+    return [step_digest(row) for row in numbers]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deepdiva.config import Config
     from deepdiva.engine.schedule import Schedule
     from deepdiva.engine.seeding import Streams
-    from deepdiva.engine.task import DataSplits, Evaluation, Task
+    from deepdiva.engine.task import DataSplits, Evaluation, StepOutput, Task
     from deepdiva.runs.run import Run
 
 
@@ -178,30 +178,38 @@ class Trainer:
         """One optimizer step over the batches of `group`; their losses count by their sizes."""
         total = sum(len(indices) for indices in group)
         rate = self.optimizer.param_groups[0]["lr"]
-        loss: Tensor | None = None
-        measures: dict[str, Tensor] = {}
-        for place, batch in enumerate(islice(batches, len(group))):
-            self.streams.seed_globals("step", self.position.step + 1, place)
-            with self._context:
-                output = self.task.step(self.model, batch)
-            if len(group) == 1:
-                self._backward(output.loss)
-                loss, measures = output.loss.detach(), dict(output.measures)
-                continue
-            share = output.loss * (output.size / total)
-            self._backward(share)
-            loss = share.detach() if loss is None else loss + share.detach()
-            for name, value in output.measures.items():
-                measures[name] = measures.get(name, 0) + value.float().mean() * (output.size / total)
+        if len(group) == 1:
+            output = self._forward(next(batches), 0)
+            self._backward(output.loss)
+            loss, measures = output.loss.detach(), output.measures
+        else:
+            loss, measures = self._accumulate(islice(batches, len(group)), total)
         self._update()
-        assert loss is not None
         self.position.step += 1
         self.position.step_in_epoch += 1
         seconds = time.perf_counter() - clock
         state = self._state_digest()
-        return StepRecord(
-            self.position.step, epoch, total, loss, measures, rate, state, list(group), seconds, time.time()
-        )
+        return StepRecord(self.position.step, epoch, total, loss, measures, rate, state, group, seconds, time.time())
+
+    def _forward(self, batch: Any, place: int) -> StepOutput:
+        """The task's step on one batch, at the start of a stream of its own."""
+        self.streams.seed_globals("step", self.position.step + 1, place)
+        with self._context:
+            return self.task.step(self.model, batch)
+
+    def _accumulate(self, batches: Iterator[Any], total: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Gradients, loss and measures of several batches with `total` samples together."""
+        shares: list[Tensor] = []
+        measures: dict[str, Tensor] = {}
+        for place, batch in enumerate(batches):
+            output = self._forward(batch, place)
+            weight = output.size / total
+            share = output.loss * weight
+            self._backward(share)
+            shares.append(share.detach())
+            for name, value in output.measures.items():
+                measures[name] = measures.get(name, 0) + value.float().mean() * weight
+        return sum(shares[1:], start=shares[0]), measures
 
     def _backward(self, loss: Tensor) -> None:
         (self._scaler.scale(loss) if self._scaler.is_enabled() else loss).backward()  # type: ignore[no-untyped-call]
