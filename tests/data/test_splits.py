@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepdiva.data.splits import counts_of, random_order, split_off, stratified
+from deepdiva.data.splits import counts_of, grouped, random_order, split_off, stratified
 from deepdiva.errors import UserError
 
 
@@ -107,3 +107,41 @@ def test_a_part_that_would_be_empty_is_refused():
 def test_a_negative_seed_is_refused():
     with pytest.raises(UserError, match="seed -1 of a split is negative"):
         stratified([0, 1], (1, 1), seed=-1)
+
+
+@given(st.data(), st.integers(0, 5))
+def test_groups_never_straddle_and_nothing_is_lost(data, seed):
+    sizes = data.draw(st.lists(st.integers(1, 9), min_size=3, max_size=30))
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = data.draw(st.lists(st.integers(0, 2), min_size=len(groups), max_size=len(groups)))
+    counts = counts_of(len(groups), (0.6, 0.2, 0.2))
+    parts = grouped(labels, groups, counts, seed=seed)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(groups)))
+    owners = [set(groups[part].tolist()) for part in parts]
+    assert not owners[0] & owners[1] | owners[0] & owners[2] | owners[1] & owners[2]
+    assert all(len(part) > 0 for part, count in zip(parts, counts, strict=True) if count)
+    largest = max(sizes)
+    if len(sizes) > 10:
+        assert all(abs(len(part) - count) <= 2 * largest for part, count in zip(parts, counts, strict=True))
+    again = grouped(labels, groups, counts, seed=seed)
+    assert all(np.array_equal(one, other) for one, other in zip(parts, again, strict=True))
+
+
+def test_groups_of_one_size_are_split_exactly_and_stratified():
+    groups = np.repeat(np.arange(40), 5)
+    labels = groups % 4
+    parts = grouped(labels, groups, (160, 20, 20), seed=1)
+    assert [len(part) for part in parts] == [160, 20, 20]
+    assert [np.bincount(labels[part]).tolist() for part in parts] == [[40] * 4, [5] * 4, [5] * 4]
+
+
+def test_the_seed_chooses_among_groups_of_different_size():
+    groups = np.repeat(np.arange(20), np.arange(10, 30))
+    chosen = {tuple(grouped(groups * 0, groups, (300, 90), seed=seed)[1].tolist()) for seed in range(6)}
+    assert len(chosen) > 3
+
+
+def test_fewer_groups_than_parts_are_refused():
+    with pytest.raises(UserError, match="2 groups cannot be split into 3 parts"):
+        grouped([0] * 6, [0, 0, 0, 1, 1, 1], (2, 2, 2), seed=0)
+    assert [part.tolist() for part in grouped([0] * 3, [0, 1, 1], (3, 0, 0), seed=0)] == [[0, 1, 2], [], []]

@@ -14,6 +14,8 @@ from deepdiva.data.arrays import Arrays, ArraySplits
 from deepdiva.data.decode import EXTENSIONS, Decoding, ImageError, Pixels
 from deepdiva.data.files import existing_folder, in_threads, printable, reason, to_errors
 from deepdiva.data.footprint import Recorder
+from deepdiva.data.layout import OTHER_NAMES, SPLITS
+from deepdiva.data.split_list import SplitList, read_splits
 from deepdiva.data.splits import split_off, stratified
 from deepdiva.data.statistics import moments_of_pixels, pixel_histogram
 from deepdiva.errors import Problem, UserError, UserErrors, nearest
@@ -21,8 +23,6 @@ from deepdiva.errors import Problem, UserError, UserErrors, nearest
 if TYPE_CHECKING:
     from deepdiva.data.footprint import Footprint
 
-SPLITS = ("train", "val", "test")
-OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 LAYOUT = "images are expected as train/<class>/*.png, val/<class>/*.png (optional) and test/<class>/*.png (optional)"
 CHUNK = 32
 
@@ -34,14 +34,18 @@ class ImageFolder:
     Args:
         classes: Class names, sorted: the folders of the training split.
         files: For each split that is there the names of its images, sorted, relative to the data set.
+        labels: The class of every image where the folder below the split does not say it.
     """
 
     classes: tuple[str, ...]
     files: Mapping[str, tuple[str, ...]]
+    labels: Mapping[str, str] | None = None
 
     def targets(self, files: Sequence[str]) -> list[int]:
         """The class index of each of `files`."""
         places = {name: place for place, name in enumerate(self.classes)}
+        if self.labels is not None:
+            return [places[self.labels[file]] for file in files]
         return [places[file.split("/", 2)[1]] for file in files]
 
 
@@ -52,6 +56,8 @@ def load_image_folder(
     size: int | tuple[int, int] | None = None,
     val_fraction: float = 0.1,
     split_seed: int = 0,
+    splits: Path | str | None = None,
+    fold: int | None = None,
     threads: int | None = None,
 ) -> ArraySplits:
     """The images below `path`, decoded into memory; each file is read once, for its pixels and its footprint.
@@ -65,6 +71,8 @@ def load_image_folder(
         size: Height and width of all images, or one number for both; needed where their sizes differ.
         val_fraction: Share of the training images that become `val` where there is none.
         split_seed: Chooses which these are.
+        splits: A split list that says which images are in which split, whatever folders they lie in.
+        fold: Which fold of the list.
         threads: How many decode at the same time; None takes as many as there are cores.
 
     Raises:
@@ -73,15 +81,21 @@ def load_image_folder(
     decoding = Decoding(channels, (size, size) if isinstance(size, int) else size)
     root = existing_folder(Path(path), expected=LAYOUT, names=("digits",))
     recorder = Recorder(root, threads=threads, source=os.fspath(path))
-    found = survey(recorder)
+    if fold is not None and splits is None:
+        raise UserError(f"fold {fold} of what?", "name the split list with --splits FILE")
+    listed = None if splits is None else read_splits(splits)
+    found = survey(recorder) if listed is None else survey_listed(recorder, listed, fold=fold)
     parts = dict(found.files)
     if "val" not in parts:
         parts["train"], parts["val"] = _split_off(found, val_fraction, split_seed)
     names = [name for part in parts.values() for name in part]
     images = _decode(recorder, names, decoding, threads)
     proof = recorder.finish()
+    if listed is not None:
+        listed.check_root(proof.root)
     _check_sizes(names, images)
-    return _assemble(found, parts, images, proof, made=tuple(parts.keys() - found.files.keys()))
+    made = tuple(parts) if listed is not None else tuple(parts.keys() - found.files.keys())
+    return _assemble(found, parts, images, proof, made=made)
 
 
 def survey(recorder: Recorder) -> ImageFolder:
@@ -109,6 +123,27 @@ def survey(recorder: Recorder) -> ImageFolder:
         problems += [trouble.problem for trouble in recorder.troubles]
         raise to_errors(problems, f"{printable(os.fspath(recorder.path))} cannot be used as an image folder")
     return ImageFolder(classes, {split: tuple(names) for split, names in files.items()})
+
+
+def survey_listed(recorder: Recorder, listed: SplitList, *, fold: int | None) -> ImageFolder:
+    """As `survey`, for the splits that a list names: classes are those of its training images.
+
+    Raises:
+        UserErrors: The list does not fit the data set, or a class in `val` or `test` is not in `train`.
+    """
+    files = listed.choose(fold)
+    labels = listed.labels_in(files, recorder.names, recorder.folders)
+    classes = tuple(sorted({labels[name] for name in files["train"]}))
+    used = {(split, labels[name]) for split, names in files.items() for name in names}
+    strange = sorted((split, label) for split, label in used if label not in classes)
+    problems = [
+        Problem(f"has the class {printable(name)}, which train does not have", split) for split, name in strange
+    ]
+    if len(classes) < 2:
+        problems.append(Problem(f"has {len(classes)} classes where 2 or more are needed", "train"))
+    if problems:
+        raise to_errors(problems, "the split list cannot be used")
+    return ImageFolder(classes, files, labels)
 
 
 def _check_layout(path: Path, folders: Sequence[str]) -> None:

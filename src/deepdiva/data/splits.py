@@ -88,6 +88,65 @@ def stratified(
     return [np.sort(part).astype(np.int64) for part in parts]
 
 
+def grouped(
+    labels: Sequence[object] | npt.NDArray[np.generic],
+    groups: Sequence[object] | npt.NDArray[np.generic],
+    counts: Sequence[int],
+    *,
+    seed: int,
+) -> list[Indices]:
+    """As `stratified`, but all samples of a group stay in one part: sizes and proportions are as near as groups allow.
+
+    Groups are placed one by one, large ones first, each where it brings the numbers of its classes, and the number
+    of all samples, nearest to what is asked. No part that should hold something stays empty.
+
+    Args:
+        labels: The class of every sample: numbers or names.
+        groups: The group of every sample: numbers or names.
+        counts: The wished size of every part, together the number of samples.
+        seed: Chooses among the possible splits.
+
+    Raises:
+        UserError: There are fewer groups than parts, or `counts` do not add up to the number of samples.
+    """
+    places = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    classes = np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1)
+    wanted = sum(count > 0 for count in counts)
+    number = int(places.max()) + 1 if len(places) else 0
+    if sum(counts) != len(places) or len(classes) != len(places) or any(count < 0 for count in counts):
+        raise UserError(f"parts of {list(counts)} samples cannot be made of {len(places)} samples")
+    if number < wanted:
+        raise UserError(f"{number} groups cannot be split into {wanted} parts", "ask for fewer parts")
+    part_of = _place_groups(places, classes, np.asarray(counts, dtype=np.float64), seed=seed)
+    chosen = part_of[places]
+    return [np.flatnonzero(chosen == part).astype(np.int64) for part in range(len(counts))]
+
+
+def _place_groups(groups: Indices, classes: Indices, counts: npt.NDArray[np.float64], *, seed: int) -> Indices:
+    """The part of every group."""
+    sizes = np.bincount(groups)
+    totals = np.bincount(classes).astype(np.float64)
+    # The last column counts all samples, as one more class that everything belongs to.
+    missing = np.outer(counts / counts.sum(), np.append(totals, len(classes)))
+    weights = 1 / np.append(totals, len(classes))
+    # Random among groups of about one size: the order by size alone would leave nothing for the seed to choose.
+    order = np.lexsort((_keys(len(sizes), seed=seed), -np.floor(np.log2(sizes))))
+    by_group = np.split(classes[np.argsort(groups, kind="stable")], np.cumsum(sizes)[:-1])
+    part_of = np.zeros(len(sizes), dtype=np.int64)
+    empty = set(np.flatnonzero(counts > 0).tolist())
+    for rank, group in enumerate(order.tolist()):
+        kinds, amounts = np.unique(by_group[group], return_counts=True)
+        columns, added = np.append(kinds, len(totals)), np.append(amounts, sizes[group])
+        # How much the squared distance to what is asked grows in each part.
+        growth = ((added - 2 * missing[:, columns]) * added * weights[columns]).sum(axis=1)
+        must = sorted(empty) if len(sizes) - rank <= len(empty) else np.flatnonzero(counts > 0).tolist()
+        part = min(must, key=lambda place: (growth[place], place))
+        part_of[group] = part
+        missing[part, columns] -= added
+        empty.discard(part)
+    return part_of
+
+
 def _keys(size: int, *, seed: int) -> npt.NDArray[np.uint64]:
     if seed < 0:
         raise UserError(f"seed {seed} of a split is negative", "give a whole number of 0 or more")
