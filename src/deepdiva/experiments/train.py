@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,6 +90,7 @@ def train_resolved(
         tensorboard=config.logging.tensorboard,
     )
     with what_remains(run), run:
+        _tell_of_code(run, watcher)
         say_what_is_granted(granted, watcher)
         execute(run, resolved, device, watcher)
     return RunFolder.open(run.path)
@@ -233,6 +235,19 @@ def _load_initial_weights(config: Config, model: nn.Module) -> None:
             raise UserError(f"{path} has no best checkpoint", "give one of its folders under checkpoints/")
         path = checkpoint.folder(path / "checkpoints", int(best))
     checkpoint.load_weights(model, checkpoint.read_weights(path), str(path))
+
+
+def _tell_of_code(run: Run, progress: Progress) -> None:
+    """Says so where the code is not simply that of a commit."""
+    record = json.loads((run.path / "code" / "code.json").read_bytes())
+    if record["git"] is None:
+        line = f"no repository here: a copy of the {len(record['files'])} source files is kept in the run's code/"
+    elif record["dirty"]:
+        line = "the code has uncommitted changes: all of them are kept in the run's code/"
+    else:
+        return
+    progress.line(line)
+    run.print_log(line)
 
 
 def _tell(
