@@ -26,6 +26,7 @@ from deepdiva.experiments.components import (
     complete_components,
     problems_of,
 )
+from deepdiva.runs.contents import config_text, data_files
 from deepdiva.runs.folder import RunFolder, shown_path
 from deepdiva.runs.run import Run
 
@@ -215,12 +216,16 @@ def _check_splits(data: DataSplits) -> None:
 
 def _record(run: Run, config: Config, task: Task, data: DataSplits, *, resumed: bool) -> None:
     """Writes what the data decided; a resumed run must find its configuration and its data as they were."""
-    before = dict(run.facts["digests"])
+    if resumed:  # compared before anything is written: a second attempt must be refused as the first was
+        _, of_config = config_text(config)
+        _, of_data = data_files(data.footprints, data.membership, task.statistics)
+        for name, digest, what in (("config", of_config, "configuration"), ("data", of_data, "data set")):
+            if digest != run.facts["digests"].get(name):
+                raise UserError(
+                    f"run {run.id} was started with another {what}", f"restore that {what}, or start a new run"
+                )
     run.write_config(config)
     run.write_data(data.footprints, data.membership, task.statistics)
-    for name, what in (("config", "configuration"), ("data", "data")):
-        if resumed and run.facts["digests"][name] != before.get(name):
-            raise UserError(f"run {run.id} was started with another {what}", f"restore the {what}, or start anew")
 
 
 def _load_initial_weights(config: Config, model: nn.Module) -> None:
