@@ -1,0 +1,268 @@
+"""However a run ends, it goes on to the same bits: weights, state, events, fingerprints, predictions."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepdiva import RunFolder, UserError, resume
+from deepdiva.engine import checkpoint
+from deepdiva.engine.progress import SilentProgress
+
+Train = Callable[..., RunFolder]
+Start = Callable[..., Any]
+
+
+class Interrupting(SilentProgress):
+    """Presses Ctrl-C when some step is done, and again when asked to insist; remembers the lines."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+        self.lines: list[str] = []
+
+    def step(self, epoch: int, done: int, loss: float | None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def evidence(run: RunFolder) -> dict[str, Any]:
+    """All of a run that must be the same bit for bit, however often it ended early."""
+    events = [
+        {
+            "step": event["step"],
+            "epoch": event["epoch"],
+            "values": {tag: value for tag, value in event["values"].items() if not tag.startswith("system/")},
+        }
+        for event in run.events()
+    ]
+    return {
+        "status": run.status,
+        "digests": {name: run.digests[name] for name in ("config", "data", "weights", "state", "metrics")},
+        "results": run.results,
+        "best": run.record["best"],
+        "events": events,
+        "fingerprints": (run.path / "fingerprints.jsonl").read_bytes(),
+        "predictions": (run.path / "predictions" / "test.csv").read_bytes(),
+        "checkpoint": checkpoint.load(run.path / "checkpoints" / f"step-{events[-1]['step']:08d}").step,
+    }
+
+
+@pytest.fixture
+def interrupted(run_task: Train, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFolder]:
+    """A run that was interrupted after a step, in this process."""
+
+    def call(at: int, **settings: Any) -> RunFolder:
+        from deepdiva.experiments import train as module
+
+        monkeypatch.setattr(module, "SilentProgress", lambda: Interrupting(at))
+        with pytest.raises(KeyboardInterrupt):
+            run_task(**settings)
+        monkeypatch.setattr(module, "SilentProgress", SilentProgress)
+        newest = max(Path("runs").glob("*/*/run.json"), key=lambda path: path.stat().st_mtime_ns)
+        return RunFolder.open(newest.parent)
+
+    return call
+
+
+SCHEDULERS = [
+    "OneCycleLR",
+    {"class": "StepLR", "step_size": 1},
+    {"class": "MultiStepLR", "milestones": [1, 2]},
+    {"class": "ReduceLROnPlateau", "patience": 0},
+    {"class": "CosineAnnealingWarmRestarts", "T_0": 4, "interval": "step"},
+]
+
+
+@pytest.mark.parametrize(("scheduler", "at"), zip(SCHEDULERS, (1, 6, 9, 12, 17), strict=True), ids=str)
+def test_a_resumed_run_is_the_run_that_never_stopped(interrupted: Any, run_task: Train, scheduler: Any, at: int):
+    whole = run_task(scheduler=scheduler)
+    broken = interrupted(at, scheduler=scheduler)
+    assert broken.status == "interrupted"
+    assert broken.results == {}
+    finished = resume(broken)
+    assert evidence(finished) == evidence(whole)
+    assert finished.id == broken.id
+    assert len(finished.record["resumed"]) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"workers": 2, "training": {"checkpoint_every": 2}},
+        {"precision": "bfloat16", "batch_size": 4, "training": {"accumulate": 3, "clip_norm": 0.5}},
+        {"logging": {"figures": "validation", "tensorboard": True, "every": 2}, "task": {"extra_draws": 5}},
+        {"epochs": 6, "scheduler": None, "training": {"patience": 1, "validate_every": 2}},
+    ],
+    ids=str,
+)
+def test_whatever_the_settings(interrupted: Any, run_task: Train, settings: dict[str, Any]):
+    whole = run_task(**settings)
+    finished = resume(str(interrupted(7, **settings).path))
+    assert evidence(finished) == evidence(whole)
+    if settings.get("logging"):
+        pictures = [sorted(run.path.glob("figures/*/noise/*.png")) for run in (whole, finished)]
+        assert [path.read_bytes() for path in pictures[0]] == [path.read_bytes() for path in pictures[1]]
+        assert len(pictures[0]) == 5
+
+
+def test_any_number_of_interruptions_may_follow_one_another(interrupted: Any, run_task: Train):
+    whole = run_task()
+    broken = interrupted(3)
+    for at in (1, 4, 5):
+        with pytest.raises(KeyboardInterrupt):
+            resume(broken, progress=Interrupting(at))
+    finished = resume(broken)
+    assert evidence(finished) == evidence(whole)
+    assert len(finished.record["resumed"]) == 4
+
+
+def test_a_flipped_bit_costs_one_checkpoint_and_no_bit_of_the_result(interrupted: Any, run_task: Train):
+    whole = run_task(training={"checkpoint_every": 2})
+    broken = interrupted(11, training={"checkpoint_every": 2})
+    weights = broken.path / "checkpoints" / "step-00000011" / "model.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[len(damaged) * 2 // 3] ^= 8
+    weights.write_bytes(damaged)
+    watching = Interrupting(-1)
+    finished = resume(broken, progress=watching)
+    assert "passed over a broken checkpoint" in watching.lines[0]
+    assert any(line.endswith("at step 10") for line in watching.lines)
+    assert evidence(finished) == evidence(whole)
+
+
+def test_without_any_whole_checkpoint_it_begins_anew(interrupted: Any, run_task: Train):
+    broken = interrupted(2)
+    for manifest in broken.path.glob("checkpoints/*/manifest.json"):
+        manifest.unlink()
+    assert evidence(resume(broken)) == evidence(run_task())
+
+
+def test_a_failed_run_goes_on_once_the_cause_is_gone(run_task: Train):
+    whole = run_task()
+    task = Path("trembling.py")
+    good = task.read_text()
+    failing = 'return {"accuracy"'
+    bad = 'if evaluation.epoch == 2 and pathlib.Path("obstacle").exists():\n            raise LookupError\n        '
+    Path("failing.py").write_text("import pathlib\n" + good.replace(failing, bad + failing))
+    Path("obstacle").touch()
+    with pytest.raises(LookupError):
+        run_task(task={"class": "failing.py:Trembling"})
+    (failed,) = (run for run in map(RunFolder.open, Path("runs").glob("*/*")) if run.status == "failed")
+    Path("obstacle").unlink()
+    finished = resume(failed)
+    assert finished.record["error"] is None
+    without_config = [{**evidence(run)["digests"], "config": None} for run in (finished, whole)]
+    assert without_config[0] == without_config[1]
+
+
+def test_a_completed_run_is_not_resumed(run_task: Train):
+    with pytest.raises(UserError, match="is completed"):
+        resume(run_task(epochs=0))
+
+
+def test_no_run_no_resume(tmp_path: Path):
+    with pytest.raises(UserError, match="not a run folder"):
+        resume(tmp_path / "nothing")
+
+
+def test_another_configuration_is_another_run(interrupted: Any):
+    broken = interrupted(4)
+    path = broken.path / "config.yaml"
+    path.write_text(path.read_text().replace("epochs: 3", "epochs: 5"))
+    with pytest.raises(UserError, match="another configuration"):
+        resume(broken)
+    path.write_text(path.read_text().replace("epochs: 5", "epochs: 3"))
+    assert resume(broken).status == "completed"
+
+
+def test_other_data_are_another_run(interrupted: Any, tmp_path: Path):
+    folder = tmp_path / "set"
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+        rows = "".join(f"{place % 2}.{place},{place},{place % 2}\n" for place in range(20))
+        (folder / split / "data.csv").write_text(f"x,y,label\n{rows}")
+    settings = {"task": {"class": "points"}, "data": str(folder), "epochs": 2, "batch_size": 8}
+    broken = interrupted(2, **settings)
+    table = folder / "val" / "data.csv"
+    before = table.read_text()
+    table.write_text(before + "3,3,1\n")
+    with pytest.raises(UserError, match=r"another data set|has changed"):
+        resume(broken)
+    with pytest.raises(UserError, match=r"another data set|has changed"):
+        resume(broken)  # it does not pass by being tried again
+    table.write_text(before)
+    assert resume(broken).status == "completed"
+
+
+def test_a_resumed_run_is_granted_no_higher_level(interrupted: Any):
+    broken = interrupted(2)
+    record = json.loads((broken.path / "run.json").read_text())
+    record["determinism"]["granted"] = "seeded"
+    (broken.path / "run.json").write_text(json.dumps(record))
+    assert resume(broken).record["determinism"]["granted"] == "seeded"
+
+
+# -- processes of their own ---------------------------------------------------------------------------------------
+
+
+def wait_for(child: Any, steps: int) -> None:
+    """Until a child has kept a checkpoint at some step or later; it fails loudly if it ends before."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        done = [int(path.parent.name[5:]) for path in child.runs.glob("*/*/checkpoints/*/manifest.json")]
+        if done and max(done) >= steps:
+            return
+        assert child.process.poll() is None, child.process.communicate()[1]
+        time.sleep(0.01)
+    raise AssertionError("the child came nowhere")
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_gives_the_same_bits(run_task: Train, start: Start):
+    child = start("--json")
+    out, err = child.process.communicate(timeout=120)
+    assert child.process.returncode == 0, err
+    run = RunFolder.open(json.loads(out)["path"])
+    assert run.record["determinism"]["granted"] == "invariant"
+    assert evidence(run) == evidence(run_task())
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_ends_a_step_and_a_resume_gives_the_same_bits(run_task: Train, start: Start):
+    # As a terminal does it: the signal goes to the whole group, the processes that load data included.
+    child = start("--workers", "2", "--pause", "0.004")
+    wait_for(child, 6)
+    os.killpg(child.process.pid, signal.SIGINT)
+    _, err = child.process.communicate(timeout=120)
+    assert child.process.returncode == 130, err
+    assert "deepdiva resume" in err
+    broken = RunFolder.open(child.run)
+    assert broken.status == "interrupted"
+    assert evidence(resume(broken)) == evidence(run_task(task={"pause": 0.004}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(3))
+def test_a_kill_at_any_moment_costs_no_bit(run_task: Train, start: Start, moment: int):
+    child = start("--pause", "0.002", "--checkpoint-every", "2", "--figures", "validation")
+    wait_for(child, 4 * moment)
+    time.sleep(random.random() * 0.3)
+    child.process.kill()
+    child.process.communicate()
+    assert child.run is not None
+    broken = RunFolder.open(child.run)
+    assert broken.status == "interrupted"  # the record still says `running`, but its process is gone
+    settings = {"task": {"pause": 0.002}, "training": {"checkpoint_every": 2}, "logging": {"figures": "validation"}}
+    assert evidence(resume(broken)) == evidence(run_task(**settings))
