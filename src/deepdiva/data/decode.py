@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,29 +72,58 @@ class Decoding:
         Raises:
             ImageError: It cannot be read.
         """
-        if not content:
-            raise ImageError("is an empty file")
-        try:
-            return self._decode(content)
-        except ImageError:
-            raise
-        except Exception as error:
-            # Damaged bytes make decoders raise nearly anything: SyntaxError, struct.error, EOFError, MemoryError….
-            raise ImageError(f"cannot be read as an image: {_reason(error)}") from error
-
-    def _decode(self, content: bytes) -> Pixels:
-        from PIL import Image, ImageOps
-
-        with Image.open(io.BytesIO(content)) as opened:
-            opened.load()
-            turned = opened.getexif().get(ORIENTATION, 1) != 1
-            image = gray_or_rgb(ImageOps.exif_transpose(opened) if turned else opened)
+        with _explained():
+            image = _open(content).image
             if self.channels != "auto":
                 image = image.convert("L" if self.channels == "gray" else "RGB")
             if self.size is not None and (image.height, image.width) != self.size:
-                image = image.resize((self.size[1], self.size[0]), Image.Resampling.BILINEAR)
+                from PIL.Image import Resampling
+
+                image = image.resize((self.size[1], self.size[0]), Resampling.BILINEAR)
             # A copy: the picture's own memory goes away with it.
             return np.array(image, dtype=np.uint8)
+
+
+class Picture(NamedTuple):
+    """An image upright and in mode L or RGB, with the format and the mode that its file has."""
+
+    image: Image
+    format: str
+    mode: str
+
+
+def open_picture(content: bytes) -> Picture:
+    """The image in `content`, a file's bytes, as `Decoding()` reads it.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    with _explained():
+        return _open(content)
+
+
+def _open(content: bytes) -> Picture:
+    from PIL import Image, ImageOps
+
+    if not content:
+        raise ImageError("is an empty file")
+    with Image.open(io.BytesIO(content)) as opened:
+        opened.load()
+        turned = opened.getexif().get(ORIENTATION, 1) != 1
+        image = gray_or_rgb(ImageOps.exif_transpose(opened) if turned else opened)
+        return Picture(image, opened.format or "?", opened.mode)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turns whatever a decoder raises into an `ImageError`."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        # Damaged bytes make decoders raise nearly anything: SyntaxError, struct.error, EOFError, MemoryError….
+        raise ImageError(f"cannot be read as an image: {_reason(error)}") from error
 
 
 def gray_or_rgb(image: Image) -> Image:

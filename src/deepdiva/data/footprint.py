@@ -181,9 +181,26 @@ class Recorder:
         Raises:
             OSError: The file cannot be read, or changed meanwhile.
         """
-        path = f"{os.fspath(self._scan.root)}/{name}"
-        content, self._hashes[name] = read_file(path, self._scan.files[name])
+        content, hashed = self.read_apart(name)
+        self.note(name, hashed)
         return content
+
+    def read_apart(self, name: str) -> tuple[bytes, Hashed]:
+        """As `read`, for another process, whose hash is lost unless it is handed back to `note` in this one."""
+        return read_file(f"{os.fspath(self._scan.root)}/{name}", self._scan.files[name])
+
+    def note(self, name: str, hashed: Hashed) -> None:
+        """Takes down the hash of a file that was read elsewhere."""
+        self._hashes[name] = hashed
+
+    def known(self) -> Footprint | None:
+        """The footprint, where every file is as this machine remembers it, so that none has to be read."""
+        if self.troubles or any(
+            (found := self._remembered.get(name)) is None or found[1] != stamp
+            for name, stamp in self._scan.files.items()
+        ):
+            return None
+        return self.collect()
 
     def finish(self) -> Footprint:
         """The footprint of the whole data set; what nobody has read is hashed, or known to be untouched.
