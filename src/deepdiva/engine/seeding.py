@@ -7,6 +7,7 @@ loader workers, a figure, a validation or a resume cannot move any of them.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import random
 import secrets
@@ -36,8 +37,16 @@ def key(seed: int, purpose: str, *position: int) -> int:
         purpose: What is drawn, in at most 16 bytes.
         position: Where in the run: epoch and index, or step.
     """
-    words = struct.pack(f"<Q{len(position)}q", seed, *position)
-    return int.from_bytes(hashlib.blake2b(words, digest_size=8, person=purpose.encode()).digest(), "little")
+    return _finish(_begin(seed, purpose), position)
+
+
+def _begin(seed: int, purpose: str) -> hashlib.blake2b:
+    return hashlib.blake2b(struct.pack("<Q", seed), digest_size=8, person=purpose.encode())
+
+
+def _finish(begun: hashlib.blake2b, position: tuple[int, ...]) -> int:
+    begun.update(struct.pack(f"<{len(position)}q", *position))
+    return int.from_bytes(begun.digest(), "little")
 
 
 def permutation(stream: int, length: int) -> NDArray[np.int64]:
@@ -46,11 +55,8 @@ def permutation(stream: int, length: int) -> NDArray[np.int64]:
     Every index is hashed (the finaliser of SplitMix64, Steele et al., OOPSLA 2014) and the hashes are sorted: exact
     on every platform, and by no library whose generators may change between versions.
     """
-    with np.errstate(over="ignore"):
-        hashes = np.arange(1, length + 1, dtype=np.uint64) * _GOLDEN + np.uint64(stream)
-        hashes = (hashes ^ (hashes >> np.uint64(30))) * _MIX[0]
-        hashes = (hashes ^ (hashes >> np.uint64(27))) * _MIX[1]
-    return np.argsort(hashes ^ (hashes >> np.uint64(31)), kind="stable").astype(np.int64)
+    hashes = _mixed(_counted(np.arange(1, length + 1)) + np.uint64(stream))
+    return np.argsort(hashes, kind="stable").astype(np.int64)
 
 
 class Streams:
@@ -65,6 +71,7 @@ class Streams:
         import torch
 
         self.seed = seed
+        self._begun: dict[str, hashlib.blake2b] = {}
         self._torch = [torch.default_generator]
         if device is not None and device.type == "cuda":
             index = device.index if device.index is not None else torch.cuda.current_device()
@@ -76,8 +83,11 @@ class Streams:
         self._numpy = np.random.mtrand._rand
 
     def key(self, purpose: str, *position: int) -> int:
-        """The key of one stream of this run."""
-        return key(self.seed, purpose, *position)
+        """The key of one stream of this run: as the function `key`, which begins anew each time."""
+        begun = self._begun.get(purpose)
+        if begun is None:
+            begun = self._begun[purpose] = _begin(self.seed, purpose)
+        return _finish(begun.copy(), position)
 
     def seed_globals(self, purpose: str, *position: int) -> None:
         """Sets the global generators of torch, numpy and Python to the start of one stream (about 8 µs).
@@ -85,8 +95,69 @@ class Streams:
         torch and numpy run the same generator from 32 bits of seed: one and the same half of the key would give both
         the same numbers.
         """
-        stream = key(self.seed, purpose, *position)
+        stream = self.key(purpose, *position)
         for generator in self._torch:
             generator.manual_seed(stream)
         self._numpy.seed(stream >> 32)
         random.seed(stream)
+
+
+class SampleStreams:
+    """The streams of the samples of one batch, one a sample, all drawn from at once.
+
+    What sample `index` gets in `epoch` is a function of (seed, purpose, epoch, index, component, how many numbers were
+    drawn before): not of the samples around it, of the process, or of where a resume began.
+
+    Args:
+        streams: The run's streams.
+        purpose: The split: `train`.
+        epoch: The epoch.
+        indices: Which samples the batch holds, shape (B,).
+    """
+
+    def __init__(self, streams: Streams, purpose: str, epoch: int, indices: NDArray[np.int64]) -> None:
+        self._streams = streams
+        self._position = (f"sample:{purpose}", epoch)
+        self._indices = indices
+        self._drawn = 0
+        self._states = _mixed(_counted(indices + 1) + np.uint64(streams.key(f"draw:{purpose}", epoch)))
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def uniform(self, count: int) -> NDArray[np.float64]:
+        """The next `count` numbers of every sample, in [0, 1), shape (B, count)."""
+        counters = np.arange(self._drawn + 1, self._drawn + count + 1)
+        self._drawn += count
+        bits = _mixed(self._states[:, np.newaxis] + _counted(counters))
+        return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+    def component(self, place: int) -> SampleStreams:
+        """Streams of their own for the transform at `place`: whatever those before it draw does not move them."""
+        return self._with(self._indices, _mixed(self._states ^ _mixed(_counted(np.array([place + 1])))))
+
+    def part(self, places: NDArray[np.integer]) -> SampleStreams:
+        """The streams of some samples of the batch, where they stand."""
+        return self._with(self._indices[places], self._states[places], drawn=self._drawn)
+
+    def seed_globals(self, place: int) -> None:
+        """Sets the global generators to the stream of the sample at `place`, for transforms that draw from them."""
+        purpose, epoch = self._position
+        self._streams.seed_globals(purpose, epoch, int(self._indices[place]))
+
+    def _with(self, indices: NDArray[np.int64], states: NDArray[np.uint64], *, drawn: int = 0) -> SampleStreams:
+        other = copy.copy(self)
+        other._indices, other._states, other._drawn = indices, states, drawn
+        return other
+
+
+def _counted(counters: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Numbers far apart for counters next to each other: the sequence that SplitMix64 steps through."""
+    return counters.astype(np.uint64) * _GOLDEN
+
+
+def _mixed(states: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64: a bijection of 64 bits in which every bit of the input moves half of the output."""
+    hashes = (states ^ (states >> np.uint64(30))) * _MIX[0]
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * _MIX[1]
+    return hashes ^ (hashes >> np.uint64(31))

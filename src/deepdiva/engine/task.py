@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 class Samples(Protocol):
     """A split: any map-style data set, `len(samples)` and `samples[i]`.
 
-    Two optional additions: `ids`, a sequence with the name of every sample (its place otherwise), and
-    `batch(indices)`, which gives a whole collated batch at once and makes loading from memory fast.
+    Optional additions: `ids`, a sequence with the name of every sample (its place otherwise); `batch(indices)`, which
+    gives a whole collated batch at once and makes loading from memory fast; `slow = True` where such a batch takes
+    long, so that loader processes are worth it; and `draw(indices, streams)`, a whole batch with randomness, drawn
+    from the stream of each sample (`engine.seeding.SampleStreams`).
     """
 
     def __len__(self) -> int: ...
