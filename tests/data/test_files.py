@@ -33,7 +33,7 @@ def test_what_systems_write_by_themselves_is_no_part_of_a_set(tmp_path):
 
 
 def test_the_list_of_what_is_ignored_does_not_grow_unnoticed():
-    assert {".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".hg", ".svn"} == files.IGNORED
+    assert {".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".hg", ".svn", "deepdiva-footprint.json"} == files.IGNORED
 
 
 def test_links_are_followed(tmp_path):

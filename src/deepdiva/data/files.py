@@ -15,8 +15,11 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from deepdiva.errors import Problem, UserError, UserErrors, did_you_mean
 
-IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".hg", ".svn"})
-"""What file browsers and version control write by themselves: not part of a data set."""
+WRITTEN_PROOF = "deepdiva-footprint.json"
+"""The file in which a data set carries its own footprint, where somebody asked for it."""
+
+IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".hg", ".svn", WRITTEN_PROOF})
+"""What file browsers, version control and we write: not part of a data set."""
 
 BLOCK = 1 << 20
 CHUNK_FILES = 256

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -66,7 +66,7 @@ def save(path: Path, hashes: Mapping[str, Hashed], *, now_ns: int) -> None:
     }
     body = json.dumps(content, separators=(",", ":")).encode()
     with suppress(OSError):
-        _replace(_place(path), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        replace_file(_place(path), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def is_settled(stamp: Stamp, *, now_ns: int) -> bool:
@@ -82,14 +82,21 @@ def _place(path: Path) -> Path:
     return cache_directory() / "footprints" / f"{key}.json"
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a whole file at once, so that two runs that do it together leave one of the two."""
+def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Writes a whole file at once, so that two runs that do it together leave one of the two.
+
+    Args:
+        path: The file.
+        content: What it will hold.
+        mode: Who may read it, before the user's mask is taken off.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
+    name = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        Path(name).replace(path)
+        name.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
