@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepdiva import Config, RunFolder
+from deepdiva.data import manifest
 from deepdiva.data.files import WRITTEN_PROOF
 from deepdiva.data.footprint import footprint
 from deepdiva.errors import UserError, UserErrors
@@ -31,8 +32,8 @@ def plane() -> Path:
 
 
 def start(proof: DataProof | None = None, **settings: object) -> RunFolder:
-    given = {"data": "plane", "epochs": 1, "seed": 0, "threads": 1, **settings}
-    return train(Config(task="points", logging=QUIET, **given), proof=proof)
+    given = {"task": "points", "data": "plane", "epochs": 1, "seed": 0, "threads": 1, **settings}
+    return train(Config(logging=QUIET, **given), proof=proof)
 
 
 def change(plane: Path, text: str = "1,1,a\n") -> None:
@@ -57,6 +58,7 @@ def test_a_changed_set_stops_the_next_run_and_leaves_nothing_behind(plane):
 
 
 def test_it_stops_before_the_data_are_read(plane, monkeypatch):
+    monkeypatch.setattr(manifest, "is_settled", lambda stamp, now_ns: True)
     start()
     change(plane, "no,number,at all\n")
     monkeypatch.setattr(Points, "load_data", lambda self, source: pytest.fail("the data were read"))
@@ -123,7 +125,7 @@ def test_what_the_set_says_of_itself_counts_before_what_is_remembered(plane):
         start()
 
 
-def test_what_was_generated_follows_from_the_settings(monkeypatch):
+def test_what_was_generated_follows_from_the_settings():
     for n in (50, 60):
         start(data="moons", task={"class": "points", "n": n})
 
@@ -140,17 +142,18 @@ def test_a_resumed_run_names_what_has_changed(plane, monkeypatch):
     assert caught.value.hint == "restore the files, or start anew"
 
 
-def test_on_the_command_line(plane, cli, monkeypatch):
-    words = ["run", "points", "--data", "plane", "--epochs", "1", "--figures", "none", "--allow-dirty"]
+def test_on_the_command_line(plane, cli):
+    words = ["run", "points", "--data", "plane", "--epochs", "1", "--figures", "none", "--determinism", "seeded"]
     first = json.loads(cli(*words, "--json").out)
     change(plane)
     stopped = cli(*words)
     assert stopped.code == 2
     assert "train/data.csv: has changed" in stopped.err
-    assert cli("run", "--config", f"{first['path']}/config.yaml", "--allow-changed-data").code == 0
-    assert json.loads(runs()[-1].read_text())["changed_data"][0]["against"] == f"run {first['id']}"
+    repeat = ("run", "--config", f"{first['path']}/config.yaml")
+    allowed = RunFolder.open(json.loads(cli(*repeat, "--allow-changed-data", "--json").out)["path"])
+    assert allowed.record["changed_data"][0]["against"] == f"run {first['id']}"
     assert cli(*words).code == 0
-    repeated = cli("run", "--config", f"{first['path']}/config.yaml")
+    repeated = cli(*repeat)
     assert repeated.code == 2
     assert f"says run {first['id']}:" in repeated.err
 

@@ -7,12 +7,14 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.cli.request import CONFIG, CONFIG_HELP, Request, read_request
 
 if TYPE_CHECKING:
     from deepdiva.config import Layer, Option, Resolved
+    from deepdiva.experiments.data_proof import DataProof
     from deepdiva.runs.folder import RunFolder
 
 USAGE = """\
@@ -31,6 +33,7 @@ OWN_OPTIONS = {
     CONFIG: CONFIG_HELP,
     "--print-config": "print the whole configuration and do nothing",
     "--origins": "with --print-config: say where each value came from",
+    "--allow-changed-data": "train although the data are not what they were; the run records what has changed",
     "--json": "the answer for machines",
 }
 _FLAGS = [option for option in OWN_OPTIONS if option != CONFIG]
@@ -69,7 +72,10 @@ def run(words: Sequence[str]) -> int:
         return 0
     if determinism.needs_new_process(resolved.config.determinism):
         determinism.execute_again(resolved.config.determinism)
-    return _train(resolved, ["deepdiva", "run", *words], as_json="--json" in request.flags)
+    from deepdiva.experiments.data_proof import DataProof
+
+    proof = DataProof(_repeated(request.files), allow_changed="--allow-changed-data" in request.flags)
+    return _train(resolved, ["deepdiva", "run", *words], proof, as_json="--json" in request.flags)
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -90,11 +96,19 @@ def resume(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _train(resolved: Resolved, command: Sequence[str], *, as_json: bool) -> int:
+def _repeated(files: Sequence[Path]) -> RunFolder | None:
+    """The run whose `config.yaml` is among the files, the last one where there are several."""
+    from deepdiva.runs.folder import RunFolder
+
+    folders = [file.parent for file in files if file.name == "config.yaml" and (file.parent / "run.json").is_file()]
+    return RunFolder.open(folders[-1]) if folders else None
+
+
+def _train(resolved: Resolved, command: Sequence[str], proof: DataProof, *, as_json: bool) -> int:
     from deepdiva.engine.progress import ConsoleProgress
     from deepdiva.experiments.train import train_resolved
 
-    folder = train_resolved(resolved, command=command, progress=ConsoleProgress())
+    folder = train_resolved(resolved, command=command, progress=ConsoleProgress(), proof=proof)
     _print_answer(folder, as_json=as_json)
     return 0
 

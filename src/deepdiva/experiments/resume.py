@@ -11,6 +11,7 @@ from deepdiva.engine.device import find_device
 from deepdiva.engine.progress import Progress, SilentProgress
 from deepdiva.errors import UserError
 from deepdiva.experiments.components import problems_of
+from deepdiva.experiments.data_proof import DataProof
 from deepdiva.experiments.train import execute, say_what_is_granted, what_remains
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.run import Run
@@ -46,5 +47,5 @@ def resume(folder: RunFolder | Path | str, *, progress: Progress | None = None) 
         run.record(determinism=granted.to_mapping())
         watcher.line(f"resuming {run.id} at step {0 if saved is None else saved.step}")
         say_what_is_granted(granted, watcher)
-        execute(run, resolved, device, watcher, resume_from=saved)
+        execute(run, resolved, device, watcher, proof=DataProof(repeats=found), resume_from=saved)
     return RunFolder.open(found.path)

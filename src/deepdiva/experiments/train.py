@@ -26,6 +26,7 @@ from deepdiva.experiments.components import (
     complete_components,
     problems_of,
 )
+from deepdiva.experiments.data_proof import DataProof
 from deepdiva.runs.contents import config_text, data_files
 from deepdiva.runs.folder import RunFolder, shown_path
 from deepdiva.runs.run import Run
@@ -45,6 +46,7 @@ def train(
     kind: str = "run",
     parent: str | None = None,
     progress: Progress | None = None,
+    proof: DataProof | None = None,
 ) -> RunFolder:
     """Trains as `config` says and gives the finished run.
 
@@ -54,6 +56,7 @@ def train(
         kind: `run`, or what this run is a part of (`study`, `tuning`, `reproduction`).
         parent: The id of the run or study it belongs to.
         progress: Whoever watches; nobody by default.
+        proof: What the data must be; by default what they were when this machine last read them.
 
     Raises:
         UserErrors: The configuration or the data have mistakes; all are named, and nothing is left behind.
@@ -61,7 +64,7 @@ def train(
     """
     determinism.prepare(config.determinism)
     resolved = tasks.configure(None, layers=[from_config(config)], check_components=problems_of)
-    return train_resolved(resolved, command=command, kind=kind, parent=parent, progress=progress)
+    return train_resolved(resolved, command=command, kind=kind, parent=parent, progress=progress, proof=proof)
 
 
 def train_resolved(
@@ -71,6 +74,7 @@ def train_resolved(
     kind: str = "run",
     parent: str | None = None,
     progress: Progress | None = None,
+    proof: DataProof | None = None,
 ) -> RunFolder:
     """As `train`, for a configuration that knows where each of its values came from."""
     resolved = _settle(resolved)
@@ -93,7 +97,7 @@ def train_resolved(
     with what_remains(run), run:
         _tell_of_code(run, watcher)
         say_what_is_granted(granted, watcher)
-        execute(run, resolved, device, watcher)
+        execute(run, resolved, device, watcher, proof=proof or DataProof())
     return RunFolder.open(run.path)
 
 
@@ -122,6 +126,7 @@ def execute(
     device: torch.device,
     progress: Progress,
     *,
+    proof: DataProof,
     resume_from: checkpoint.Checkpoint | None = None,
 ) -> None:
     """What happens inside a run folder: data, model, training, test.
@@ -131,6 +136,7 @@ def execute(
         resolved: The configuration; what the data decide is still added to it.
         device: Where to compute.
         progress: Whoever watches.
+        proof: What the data must be.
         resume_from: Where to go on; None to begin.
 
     Raises:
@@ -142,7 +148,9 @@ def execute(
     streams = Streams(resolved.config.seed, device)
     task = tasks.create(resolved)
     streams.seed_globals("data")
+    proof.check_before_reading(resolved.config.data)
     data = task.load_data(resolved.config.data)
+    proof.check_read(run, data.footprints)
     _check_splits(data)
     config = complete_components(resolved, task, data, device)
     _record(run, config, task, data, resumed=resume_from is not None)
