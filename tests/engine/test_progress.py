@@ -86,4 +86,4 @@ def test_numbers_read_as_people_write_them(name: str, value: float, text: str):
 
 
 def test_several_numbers_stand_in_one_line():
-    assert describe({"loss": 0.5, "accuracy": 0.5}) == "loss 0.5000  accuracy 50.00 %"
+    assert describe({"loss": 0.5, "accuracy": 0.5}) == "loss 0.5000  accuracy  50.00 %"

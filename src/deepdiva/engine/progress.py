@@ -102,8 +102,9 @@ class ConsoleProgress:
 
 
 def describe(values: Mapping[str, Any]) -> str:
-    """`loss 0.0123  accuracy 98.75 %`: numbers as people write them."""
-    return "  ".join(f"{name} {number(name, value)}" for name, value in values.items())
+    """`loss 0.0123  accuracy  98.75 %`: numbers as people write them, in columns that stay below one another."""
+    shown = {name: number(name, value) for name, value in values.items()}
+    return "  ".join(f"{name} {text:>{8 if '%' in text else 6}}" for name, text in shown.items())
 
 
 def number(name: str, value: float) -> str:

@@ -276,7 +276,7 @@ class Trainer:
         shown = [f"epoch {epoch:>3}/{self.config.epochs}"]
         shown += [f"train  {describe(train)}"] if train else []
         shown += [f"val  {describe(values)}", f"{time.perf_counter() - started:.1f} s" if not train else ""]
-        self._say("  |  ".join(part for part in shown if part) + ("  *" if better and epoch > 0 else ""))
+        self._say("  |  ".join(part for part in shown if part) + ("  best" if better and epoch > 0 else ""))
         return score
 
     def _is_better(self, score: float, loss: float) -> bool:
