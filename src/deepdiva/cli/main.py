@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
-from deepdiva.cli import board, completion, doctor, project, runs, train
+from deepdiva.cli import board, completion, data, doctor, project, runs, train
 from deepdiva.errors import UserError, did_you_mean
 
 DESCRIPTION = "Reproducible deep learning: every experiment logged, seeded, versioned, and repeatable."
@@ -56,9 +56,10 @@ def entry() -> None:
     """The installed program.
 
     Collecting garbage while torch is imported, and taking the interpreter apart at the end, cost a second of CPU
-    time and give nothing: everything a run writes is closed before this returns.
+    time and give nothing: everything a run writes is closed before this returns. The training collects again.
     """
-    gc.disable()
+    if sys.argv[1:2] in (["run"], ["resume"]):
+        gc.disable()
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -70,7 +71,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="deepdiva", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=_version())
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, runs, board, project, doctor, completion):
+    for module in (train, runs, board, data, project, doctor, completion):
         module.add_parser(subparsers)
     return parser
 
