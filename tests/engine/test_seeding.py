@@ -39,6 +39,12 @@ def test_keys_differ_in_every_part(seed: int, epoch: int, index: int):
     assert len(set(near)) == len(near)
 
 
+@given(seeds, st.lists(st.tuples(st.sampled_from(["order", "step"]), st.integers(0, 99)), max_size=5))
+def test_the_streams_of_a_run_have_these_keys_however_often_they_are_asked(seed: int, asked: list[tuple[str, int]]):
+    streams = Streams(seed)
+    assert [streams.key(*words) for words in asked] == [key(seed, *words) for words in asked]
+
+
 def test_keys_stay_what_they_are():
     # A run must be repeatable with a later version: a change here is a change of every experiment.
     assert key(0, "order", 1) == 0xAAB5EF753D864147

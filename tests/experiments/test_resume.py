@@ -85,7 +85,7 @@ SCHEDULERS = [
 ]
 
 
-@pytest.mark.parametrize(("scheduler", "at"), zip(SCHEDULERS, (1, 6, 9, 12, 17), strict=True), ids=str)
+@pytest.mark.parametrize(("scheduler", "at"), [*zip(SCHEDULERS, (1, 6, 9, 12, 17), strict=True)], ids=str)
 def test_a_resumed_run_is_the_run_that_never_stopped(interrupted: Any, run_task: Train, scheduler: Any, at: int):
     whole = run_task(scheduler=scheduler)
     broken = interrupted(at, scheduler=scheduler)
