@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.cli.request import CONFIG, CONFIG_HELP, Request, read_request
@@ -70,8 +71,7 @@ def run(words: Sequence[str]) -> int:
     if "--print-config" in request.flags:
         sys.stdout.write(explain(resolved) if "--origins" in request.flags else resolved.config.to_yaml())
         return 0
-    if determinism.needs_new_process(resolved.config.determinism):
-        determinism.execute_again(resolved.config.determinism)
+    _begin_anew_if_needed(resolved.config.determinism)
     from deepdiva.experiments.data_proof import DataProof
 
     proof = DataProof(_repeated(request.files), allow_changed="--allow-changed-data" in request.flags)
@@ -87,8 +87,7 @@ def resume(arguments: argparse.Namespace) -> int:
     folder = find_run(arguments.run, arguments.runs_dir)
     level = str(folder.config().get("determinism", "invariant"))
     determinism.prepare(level)
-    if determinism.needs_new_process(level):
-        determinism.execute_again(level)
+    _begin_anew_if_needed(level)
     from deepdiva.experiments.resume import resume as resume_run
 
     finished = resume_run(folder, progress=ConsoleProgress())
@@ -111,6 +110,19 @@ def _train(resolved: Resolved, command: Sequence[str], proof: DataProof, *, as_j
     folder = train_resolved(resolved, command=command, progress=ConsoleProgress(), proof=proof)
     _print_answer(folder, as_json=as_json)
     return 0
+
+
+def _begin_anew_if_needed(level: str) -> None:
+    """Replaces this process where the level needs it, but never a test or notebook that called `main` itself.
+
+    There a lower level is granted, and the reason recorded.
+    """
+    from deepdiva.engine import determinism
+
+    program = Path(sys.argv[0])
+    is_ours = program.stem == "deepdiva" or program.parts[-3:] == ("deepdiva", "cli", "main.py")
+    if is_ours and determinism.needs_new_process(level):
+        determinism.execute_again(level)
 
 
 def _level(words: Sequence[str], layers: Sequence[Layer]) -> str:
