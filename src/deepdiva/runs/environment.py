@@ -27,6 +27,8 @@ _VARIABLES = re.compile(
     r"|MIOPEN|TORCH|PYTORCH|TORCHINDUCTOR|TRITON|MALLOC)_\w+$"
     r"|^(PYTHONHASHSEED|PYTHONOPTIMIZE|GLIBC_TUNABLES|LD_PRELOAD|CUDA_VISIBLE_DEVICES)$"
 )
+# scikit-learn sets these when it is imported: a second run in one process would seem to have another environment.
+_SET_BY_IMPORTS = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
 _SECRET_VARIABLE = re.compile(r"TOKEN|KEY|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
@@ -66,7 +68,7 @@ def describe(packages: list[Package]) -> dict[str, Any]:
         "variables": {
             name: value
             for name, value in sorted(os.environ.items())
-            if _VARIABLES.match(name) and not _SECRET_VARIABLE.search(name)
+            if _VARIABLES.match(name) and name not in _SET_BY_IMPORTS and not _SECRET_VARIABLE.search(name)
         },
     }
 
