@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from deepdiva.engine import determinism
+
+# As `deepdiva` does: these variables are read when torch loads, and some test will load it.
+determinism.prepare("invariant")
 # Fonts are looked up once for all tests, although each test has folders of its own below.
 os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / f"deepdiva-tests-matplotlib-{os.getuid()}"))
 # A deadline measures the machine, not the code; in CI a test that passes must pass again.
