@@ -23,6 +23,7 @@ EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
 ORIENTATION = 0x0112
+SIGNATURES = {b"\x89PNG\r\n\x1a\n": ("PNG",), b"\xff\xd8\xff": ("JPEG", "MPO")}
 SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 GRAY_WITH_ALPHA = frozenset({"1", "L", "LA"})
 MAY_BE_TRANSPARENT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
@@ -107,7 +108,9 @@ def _open(content: bytes) -> Picture:
 
     if not content:
         raise ImageError("is an empty file")
-    with Image.open(io.BytesIO(content)) as opened:
+    # Pillow tries about forty formats in turn unless it is told which one it is.
+    formats = next((names for head, names in SIGNATURES.items() if content.startswith(head)), None)
+    with Image.open(io.BytesIO(content), formats=formats) as opened:
         opened.load()
         turned = opened.getexif().get(ORIENTATION, 1) != 1
         image = gray_or_rgb(ImageOps.exif_transpose(opened) if turned else opened)
@@ -124,6 +127,21 @@ def _explained() -> Iterator[None]:
     except Exception as error:
         # Damaged bytes make decoders raise nearly anything: SyntaxError, struct.error, EOFError, MemoryError….
         raise ImageError(f"cannot be read as an image: {_reason(error)}") from error
+
+
+def planar(image: Pixels, channels: int) -> Pixels:
+    """An image (H, W) or (H, W, 3) as (C, H, W); a gray one is repeated where `channels` is 3."""
+    planes = image[np.newaxis] if image.ndim == 2 else image.transpose(2, 0, 1)
+    return np.ascontiguousarray(planes if len(planes) == channels else np.repeat(planes, channels, axis=0))
+
+
+def decoder() -> str:
+    """What decodes here; other versions may give other pixels (of JPEG, mostly)."""
+    import PIL
+    from PIL import features
+
+    libraries = {name: features.version(name) for name in ("libjpeg_turbo", "jpg", "webp", "libtiff")}
+    return ", ".join([f"Pillow {PIL.__version__}", *(f"{name} {version}" for name, version in libraries.items())])
 
 
 def gray_or_rgb(image: Image) -> Image:
