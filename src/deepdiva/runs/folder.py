@@ -117,7 +117,7 @@ def find_run(text: str | Path, runs_dir: Path | str = "runs") -> RunFolder:
         return RunFolder.open(path)
     folders = sorted((path.parent for path in Path(runs_dir).glob(f"*/*/{NAME}")), key=lambda folder: folder.name)
     if text == "last" and folders:
-        return RunFolder.open(folders[-1])
+        return _newest([folder for folder in folders if folder.name[:16] == folders[-1].name[:16]])
     name = str(text)
     matches = [folder for folder in folders if folder.name.startswith(name) or folder.name[17:].startswith(name)]
     exact = [folder for folder in matches if folder.name == name]
@@ -130,6 +130,12 @@ def find_run(text: str | Path, runs_dir: Path | str = "runs") -> RunFolder:
         return RunFolder.open(path)  # says why it is none
     where = f"in {runs_dir}" if folders else f"in {runs_dir}, which holds no run"
     raise UserError(f"there is no run '{text}' {where}", "`deepdiva runs ls` lists the runs; a path is fine, too")
+
+
+def _newest(folders: list[Path]) -> RunFolder:
+    """Of runs that were started in one second, the one whose record says that it was the last."""
+    runs = [RunFolder.open(folder) for folder in folders]
+    return max(runs, key=lambda run: str(run.record.get("created")))
 
 
 def is_alive(folder: Path, record: Mapping[str, Any]) -> bool:
