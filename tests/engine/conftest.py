@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +21,6 @@ from deepdiva.engine.task import DataSplits, Evaluation, Score, StepOutput, Task
 from deepdiva.engine.trainer import Trainer
 from deepdiva.runs.run import Run
 from deepdiva.runs.storage import System
-
-# MKL reads it at its first call: without it a sum depends on where in memory its numbers lie.
-os.environ.setdefault("MKL_CBWR", "AUTO")
 
 
 class Blobs:

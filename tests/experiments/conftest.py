@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +16,6 @@ import torch
 from deepdiva import Config, RunFolder, train
 from deepdiva.runs.packages import installed_packages
 from deepdiva.runs.storage import System
-
-# MKL reads it at its first call: without it a sum depends on where in memory its numbers lie.
-os.environ.setdefault("MKL_CBWR", "AUTO")
 
 TASK = '''
 """Two clouds; every sample trembles when it is read, and user code draws wherever it can."""

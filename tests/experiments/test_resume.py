@@ -211,7 +211,7 @@ def test_a_resumed_run_is_granted_no_higher_level(interrupted: Any):
     record = json.loads((broken.path / "run.json").read_text())
     record["determinism"]["granted"] = "seeded"
     (broken.path / "run.json").write_text(json.dumps(record))
-    assert resume(broken).record["determinism"]["granted"] == "seeded"
+    assert resume(broken.path).record["determinism"]["granted"] == "seeded"
 
 
 # -- processes of their own ---------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,6 @@ from deepdiva.engine.loaders import Loader
 from deepdiva.engine.seeding import Streams
 from deepdiva.engine.task import DataSplits, Evaluation, Task
 from deepdiva.runs.storage import System
-
-# MKL reads it at its first call: without it a sum depends on where in memory its numbers lie.
-os.environ.setdefault("MKL_CBWR", "AUTO")
 
 
 @pytest.fixture(autouse=True)
