@@ -8,7 +8,7 @@ import pytest
 
 from deepdiva.errors import UserError, UserErrors
 from deepdiva.runs import capsule
-from deepdiva.runs.settings import read_settings, user_file
+from deepdiva.runs.settings import parse_size, read_settings, user_file
 
 
 def write_user_settings(text: str) -> None:
@@ -66,4 +66,19 @@ def test_a_list_is_no_choice(tmp_path: Path) -> None:
 def test_a_file_that_is_not_toml(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "deepdiva.toml").write_bytes(content)
     with pytest.raises(UserError, match=r"deepdiva\.toml: "):
+        read_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("20 GB", 20 * 10**9), ("1.5TiB", 3 * 2**39), ("0 MB", 0), ("20", None), ("-1 GB", None), (20, None)],
+)
+def test_sizes(text: object, size: int | None) -> None:
+    assert parse_size(text) == size
+
+
+def test_a_size_is_checked(tmp_path: Path) -> None:
+    assert parse_size(read_settings(tmp_path).cache_limit) == 20 * 10**9
+    (tmp_path / "deepdiva.toml").write_text('cache_limit = "much"\n')
+    with pytest.raises(UserErrors, match="write a size such as"):
         read_settings(tmp_path)

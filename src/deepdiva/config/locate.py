@@ -84,17 +84,18 @@ def base_class(kind: Kind) -> type | None:
 
 
 def _by_name(kind: Kind, target: str) -> Located | None:
-    """What a name without a path means; case, `-` and `_` do not count."""
+    """What a name without a path means; case, `-` and `_` do not count, unless the name as it stands is another's."""
     if not target.replace("-", "_").isidentifier():
         return None
-    for name, path in kind.short.items():
-        if _folded(name) == _folded(target):
-            module, _, attribute = path.partition(":")
-            return Located(name, getattr(importlib.import_module(module), attribute))
-    for module in kind.namespaces:
-        for name in _public(kind, module):
-            if _folded(name) == _folded(target):
-                return Located(name, getattr(importlib.import_module(module), name))
+    for spelled in (str, _folded):
+        for name, path in kind.short.items():
+            if spelled(name) == spelled(target):
+                module, _, attribute = path.partition(":")
+                return Located(name, getattr(importlib.import_module(module), attribute))
+        for module in kind.namespaces:
+            for name in _public(kind, module):
+                if spelled(name) == spelled(target):
+                    return Located(name, getattr(importlib.import_module(module), name))
     return None
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DIGITS_SIZES = (1200, 200, 397)
 DIGITS_SPLIT_SEED = 0
+LARGE = 1 << 22
+"""Numbers in a batch from which on the system gives fresh memory for each instead of what was used before."""
 
 
 class Indexed(Protocol):
@@ -57,8 +59,13 @@ class Arrays:
         if len(self.targets) != size or len(self.ids) != size:
             raise ValueError(f"{size} inputs, {len(self.targets)} targets and {len(self.ids)} ids do not match")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input: (C, H, W) or (D,)."""
+        return tuple(self.inputs.shape[1:])
+
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.inputs[index], self.targets[index]
@@ -83,6 +90,43 @@ class Arrays:
         return Transformed(self, transform, self.ids)
 
 
+class Rows(Arrays):
+    """Some of the samples of a larger array, which is not copied for it.
+
+    Args:
+        whole: The larger array, (N, …).
+        rows: Which of its entries the samples are, int64.
+        targets: Class indices of the samples.
+        ids: Names of the samples.
+    """
+
+    def __init__(self, whole: Tensor, rows: Tensor, targets: Tensor, ids: Sequence[str]) -> None:
+        for name, value in (("whole", whole), ("rows", rows), ("targets", targets), ("ids", ids)):
+            object.__setattr__(self, name, value)
+        if not len(rows) == len(targets) == len(ids):
+            raise ValueError(f"{len(rows)} rows, {len(targets)} targets and {len(ids)} ids do not match")
+
+    whole: Tensor
+    rows: Tensor
+
+    @property
+    def inputs(self) -> Tensor:
+        """All inputs, copied out of the larger array."""
+        return self.whole.index_select(0, self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return tuple(self.whole.shape[1:])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.whole[self.rows[index]], self.targets[index]
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """As of `Arrays`."""
+        return self.whole.index_select(0, self.rows[indices]), self.targets.index_select(0, indices)
+
+
 @dataclass(frozen=True, eq=False)
 class Transformed:
     """Samples whose inputs pass through `transform`, such as one of torchvision's v2, each time they are read.
@@ -104,6 +148,32 @@ class Transformed:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """Transforms one after the other; a class, since a function within a function cannot be sent to a process."""
+
+    transforms: tuple[Callable[[Tensor], Tensor], ...]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The image after all of them."""
+        for transform in self.transforms:
+            image = transform(image)
+        return image
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The images (C, H, W) of samples one by one, for figures that show a few of many."""
+
+    samples: Indexed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Any:
+        return np.asarray(self.samples[index][0])
+
+
+@dataclass(frozen=True)
 class ArraySplits:
     """All that is known of a data set held in memory; the fields are named as those of a task's `DataSplits`.
 
@@ -115,6 +185,7 @@ class ArraySplits:
         moments: Mean and standard deviation of the training samples only, as `normalise` takes them.
         footprints: Proof of what was read.
         membership: For each split that was made and not found, the names of its samples.
+        preprocessing: What else should be known to prepare a sample elsewhere, such as the decoder of the images.
     """
 
     train: Arrays
@@ -124,6 +195,7 @@ class ArraySplits:
     moments: Moments
     footprints: Sequence[Footprint] = ()
     membership: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def statistics(self) -> dict[str, list[float]]:
@@ -149,6 +221,28 @@ def normalise(inputs: Tensor, mean: Sequence[float], std: Sequence[float], *, ou
     scale, shift = _constants(tuple(mean), tuple(std), inputs.ndim, inputs.dtype == torch.uint8, inputs.device)
     values = torch.empty_like(inputs, dtype=torch.float32) if out is None else out
     return values.copy_(inputs).mul_(scale).add_(shift)
+
+
+class Normalisation:
+    """`normalise`, with one buffer for all large batches on a CPU, where fresh memory costs five times the arithmetic.
+
+    The result is good until the next call: it may be used for a step, gradients included, and not be kept.
+    """
+
+    def __init__(self) -> None:
+        self._buffer: Tensor | None = None
+
+    def __call__(self, inputs: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+        """As `normalise`, with the same bits."""
+        if inputs.numel() < LARGE or inputs.device.type != "cpu":
+            return normalise(inputs, mean, std)
+        import torch
+
+        if self._buffer is None or self._buffer.shape[1:] != inputs.shape[1:] or len(self._buffer) < len(inputs):
+            # One made inside an evaluation must serve in training too: an inference tensor could not.
+            with torch.inference_mode(mode=False):
+                self._buffer = torch.empty(inputs.shape, dtype=torch.float32)
+        return normalise(inputs, mean, std, out=self._buffer[: len(inputs)])
 
 
 @functools.lru_cache(maxsize=64)

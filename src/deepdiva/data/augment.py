@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from deepdiva.data import pixels
-from deepdiva.data.arrays import Arrays
+from deepdiva.data.arrays import Arrays, Chain, Transformed
 from deepdiva.data.pixels import Floats, Pixels
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ NAMES = {
     )
 }
 """Short names of the components, for configurations."""
+
+CROPS = ("random_crop", "random_resized_crop")
+"""Those whose `size` is that of the images from then on."""
 
 
 class Draws(Protocol):
@@ -96,6 +99,15 @@ class Augmented:
             else:
                 images = transform(images[0]).unsqueeze(0)
         return images
+
+
+def augmented(samples: Arrays, transforms: Sequence[Any]) -> Arrays | Augmented | Transformed:
+    """The samples with `transforms` done to every image that is drawn; as they are where there are none."""
+    if not transforms:
+        return samples
+    if any(is_batched(transform) for transform in transforms):
+        return Augmented(samples, tuple(transforms), samples.ids)
+    return Transformed(samples, Chain(tuple(transforms)), samples.ids)
 
 
 def is_batched(transform: Any) -> bool:

@@ -6,10 +6,12 @@ import hashlib
 import os
 import stat
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -25,6 +27,8 @@ BLOCK = 1 << 20
 CHUNK_FILES = 256
 CHUNK_BYTES = 16 << 20
 MOST_THREADS = 8
+AHEAD = 4
+"""Items a thread that are begun before the first result is taken."""
 LISTED = 100
 """Problems shown in one message; what is beyond is counted."""
 
@@ -205,13 +209,25 @@ def hash_files(
 def in_threads(
     work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None
 ) -> Iterator[Result]:
-    """`work` of every item, in the order of the items; an interruption drops what has not begun."""
+    """`work` of every item, in the order of the items; an interruption drops what has not begun.
+
+    Only a few items are worked on ahead, so that results do not pile up where they are used more slowly.
+    """
     count = default_threads() if threads is None else threads
     if count <= 1:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(count, thread_name_prefix="deepdiva-data") as pool:
-        yield from pool.map(work, items)
+        rest = iter(items)
+        waiting = deque(pool.submit(work, item) for item in islice(rest, AHEAD * count))
+        try:
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(work, item) for item in islice(rest, 1))
+                yield result
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def default_threads() -> int:

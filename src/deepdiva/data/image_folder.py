@@ -1,30 +1,29 @@
-"""Image folders, `{train,val,test}/<class>/*.png`: found, checked, decoded once into memory and proven, in one pass."""
+"""Image folders, `{train,val,test}/<class>/*.png`: found, checked, decoded once and proven, in one pass."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepdiva.data import arrays
 from deepdiva.data.arrays import Arrays, ArraySplits
-from deepdiva.data.decode import EXTENSIONS, Decoding, ImageError, Pixels
-from deepdiva.data.files import existing_folder, in_threads, printable, reason, to_errors
+from deepdiva.data.decode import EXTENSIONS, Decoding, decoder
+from deepdiva.data.decoded import Decoded, read_images
+from deepdiva.data.files import existing_folder, printable, to_errors
 from deepdiva.data.footprint import Recorder
 from deepdiva.data.layout import OTHER_NAMES, SPLITS
+from deepdiva.data.sink import CachePolicy, Rows
 from deepdiva.data.split_list import SplitList, read_splits
 from deepdiva.data.splits import split_off, stratified
-from deepdiva.data.statistics import moments_of_pixels, pixel_histogram
-from deepdiva.errors import Problem, UserError, UserErrors, nearest
-
-if TYPE_CHECKING:
-    from deepdiva.data.footprint import Footprint
+from deepdiva.data.statistics import moments_of_pixels
+from deepdiva.data.streaming import Streamed
+from deepdiva.errors import Problem, UserError, nearest
 
 LAYOUT = "images are expected as train/<class>/*.png, val/<class>/*.png (optional) and test/<class>/*.png (optional)"
-CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,13 @@ def load_image_folder(
     split_seed: int = 0,
     splits: Path | str | None = None,
     fold: int | None = None,
+    cache: CachePolicy = "auto",
     threads: int | None = None,
 ) -> ArraySplits:
-    """The images below `path`, decoded into memory; each file is read once, for its pixels and its footprint.
+    """The images below `path`, decoded; each file is read once, for its pixels and its footprint.
+
+    Decoded images are kept in the user's cache and mapped from there: later runs decode nothing. What does not fit is
+    decoded for every batch (`Streamed`).
 
     The classes are the folders of `train`. A missing `val` is split off from `train`, stratified; `test` may be
     missing. Hidden files, and files whose extension is not that of an image, are no samples.
@@ -73,6 +76,7 @@ def load_image_folder(
         split_seed: Chooses which these are.
         splits: A split list that says which images are in which split, whatever folders they lie in.
         fold: Which fold of the list.
+        cache: Whether decoded images are kept; see `read_images`.
         threads: How many decode at the same time; None takes as many as there are cores.
 
     Raises:
@@ -88,14 +92,27 @@ def load_image_folder(
     parts = dict(found.files)
     if "val" not in parts:
         parts["train"], parts["val"] = _split_off(found, val_fraction, split_seed)
-    names = [name for part in parts.values() for name in part]
-    images = _decode(recorder, names, decoding, threads)
-    proof = recorder.finish()
+    # In an order that does not depend on the split, so that what is kept decoded serves every split.
+    names = [name for part in found.files.values() for name in part]
     if listed is not None:
-        listed.check_root(proof.root)
-    _check_sizes(names, images)
+        names = sorted(set(names))
+    place_of = {name: place for place, name in enumerate(names)}
+    rows = {split: np.array([place_of[name] for name in part], dtype=np.int64) for split, part in parts.items()}
+    decoded = read_images(recorder, names, decoding, counted=rows["train"], policy=cache, threads=threads)
+    if listed is not None:
+        listed.check_root(decoded.proof.root)
     made = tuple(parts) if listed is not None else tuple(parts.keys() - found.files.keys())
-    return _assemble(found, parts, images, proof, made=made)
+    samples = {split: _samples(root, found, decoded, places, decoding) for split, places in rows.items()}
+    return ArraySplits(
+        train=samples["train"],
+        val=samples["val"],
+        test=samples.get("test"),
+        classes=found.classes,
+        moments=moments_of_pixels(decoded.histogram),
+        footprints=(decoded.proof,),
+        membership={split: samples[split].ids for split in ("train", *made)} if made else {},
+        preprocessing={"decoder": decoder()},
+    )
 
 
 def survey(recorder: Recorder) -> ImageFolder:
@@ -183,86 +200,18 @@ def _split_off(found: ImageFolder, fraction: float, seed: int) -> tuple[tuple[st
     return tuple(files[place] for place in train), tuple(files[place] for place in val)
 
 
-def _decode(recorder: Recorder, names: Sequence[str], decoding: Decoding, threads: int | None) -> list[Pixels]:
-    """The images called `names`; all that cannot be read are named in one error."""
-    images: list[Pixels] = []
-    problems = [trouble.problem for trouble in recorder.troubles]
-    for result in in_threads(_decoder(recorder, decoding), _chunks(names), threads=threads):
-        for item in result:
-            if isinstance(item, Problem):
-                problems.append(item)
-            else:
-                images.append(item)
-    if problems:
-        count = "1 file" if len(problems) == 1 else f"{len(problems)} files"
-        raise to_errors(problems, f"{count} in {printable(os.fspath(recorder.path))} cannot be used")
-    return images
-
-
-def _decoder(recorder: Recorder, decoding: Decoding) -> Callable[[Sequence[str]], list[Pixels | Problem]]:
-    def decode(names: Sequence[str]) -> list[Pixels | Problem]:
-        results: list[Pixels | Problem] = []
-        for name in names:
-            try:
-                results.append(decoding.decode(recorder.read(name)))
-            except OSError as error:
-                results.append(Problem(f"cannot be read: {reason(error)}", printable(name)))
-            except ImageError as error:
-                results.append(Problem(str(error), printable(name)))
-        return results
-
-    return decode
-
-
-def _check_sizes(names: Sequence[str], images: Sequence[Pixels]) -> None:
-    examples = {image.shape[:2]: name for name, image in zip(names, images, strict=True)}
-    if len(examples) > 1:
-        (small, one), (large, other) = min(examples.items()), max(examples.items())
-        hint = f"bring all to one size, such as --size {max(large)}"
-        raise UserErrors(
-            [
-                Problem(f"{small[0]} x {small[1]} (height x width)", printable(one)),
-                Problem(f"{large[0]} x {large[1]}", printable(other), hint),
-            ],
-            f"images have {len(examples)} different sizes, among them",
-        )
-
-
-def _assemble(
-    found: ImageFolder,
-    parts: Mapping[str, Sequence[str]],
-    images: list[Pixels],
-    proof: Footprint,
-    *,
-    made: Sequence[str],
-) -> ArraySplits:
+def _samples(root: Path, found: ImageFolder, decoded: Decoded, rows: Rows, decoding: Decoding) -> Arrays:
+    """The samples at `rows` of all images: where they are kept as they lie there, otherwise from their files."""
     import torch
 
-    colour = any(image.ndim == 3 for image in images)
-    splits, start = {}, 0
-    for split, names in parts.items():
-        stack = _stack(images[start : start + len(names)], colour=colour)
-        start += len(names)
-        splits[split] = Arrays(torch.from_numpy(stack), torch.tensor(found.targets(names)), tuple(names))
-    train = splits["train"]
-    return ArraySplits(
-        train=train,
-        val=splits["val"],
-        test=splits.get("test"),
-        classes=found.classes,
-        moments=moments_of_pixels(pixel_histogram(train.inputs.numpy())),
-        footprints=(proof,),
-        membership={split: splits[split].ids for split in ("train", *made)} if made else {},
-    )
-
-
-def _stack(images: Sequence[Pixels], *, colour: bool) -> Pixels:
-    """Images (H, W) or (H, W, 3) as one array (N, C, H, W); gray ones are repeated where others have colours."""
-    height, width = images[0].shape[:2]
-    stack = np.empty((len(images), 3 if colour else 1, height, width), dtype=np.uint8)
-    for place, image in enumerate(images):
-        stack[place] = image if image.ndim == 2 else image.transpose(2, 0, 1)
-    return stack
+    names = tuple(decoded.names[place] for place in rows.tolist())
+    targets = torch.tensor(found.targets(names))
+    if decoded.pixels is None:
+        return Streamed(root, names, targets, decoding=decoding, shape=decoded.shape, proof=decoded.proof)
+    images = torch.from_numpy(decoded.pixels)
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return Arrays(images[int(rows[0]) : int(rows[-1]) + 1], targets, names)
+    return arrays.Rows(images, torch.from_numpy(rows), targets, names)
 
 
 def _is_visible(name: str) -> bool:
@@ -275,8 +224,3 @@ def _is_image(name: str) -> bool:
 
 def _is_class_of(split: str, folder: str) -> bool:
     return folder.startswith(f"{split}/") and folder.count("/") == 1
-
-
-def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), CHUNK):
-        yield names[start : start + CHUNK]

@@ -31,8 +31,19 @@ def pixel_histogram(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     step = max(1, CHUNK_PIXELS // max(1, height * width))
     for start in range(0, total, step):
         for channel in range(channels):
-            pixels = images[start : start + step, channel].reshape(-1)
-            counts[channel] += np.bincount(pixels, minlength=LEVELS)
+            counts[channel] += _levels(np.ascontiguousarray(images[start : start + step, channel]).reshape(-1))
+    return counts
+
+
+def _levels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """How often every level occurs. Pillow counts bytes as they are; numpy makes eight of each, eight times slower."""
+    from PIL import Image
+
+    rows = len(pixels) // LEVELS
+    counts = np.bincount(pixels[rows * LEVELS :], minlength=LEVELS).astype(np.int64)
+    if rows:
+        picture = Image.frombuffer("L", (LEVELS, rows), pixels[: rows * LEVELS], "raw", "L", 0, 1)
+        counts += np.array(picture.histogram(), dtype=np.int64)
     return counts
 
 

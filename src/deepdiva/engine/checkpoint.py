@@ -80,6 +80,33 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(step, path, from_bytes(contents["model.safetensors"]), _put_tensors(document, tensors))
 
 
+@dataclass(frozen=True)
+class About:
+    """What a model was trained for and on, so that it can be used elsewhere.
+
+    Args:
+        task: The task's name.
+        classes: Class names in the order of the model's scores; empty where the task has none.
+        statistics: What the task took from the training samples (mean, std, class weights).
+        preprocessing: How a sample becomes what the model takes; for images see `data.preprocessing.Preprocessing`.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    statistics: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+
+
+def read_about(source: Checkpoint | Path) -> About:
+    """What a checkpoint says of its model; every byte of a checkpoint given by its folder is checked.
+
+    Raises:
+        CheckpointError: It is incomplete, or a file does not fit its checksum.
+    """
+    about = (source if isinstance(source, Checkpoint) else load(source)).training["about"]
+    return About(about["task"], tuple(about["classes"]), about["statistics"], about.get("preprocessing", {}))
+
+
 def steps(directory: Path) -> list[int]:
     """The steps of the checkpoint folders below `directory`, newest first, whether they are whole or not."""
     if not directory.is_dir():

@@ -41,6 +41,8 @@ class DataSplits:
             signature has them, and written to the run's configuration.
         classes: Class names in the order of their indices; empty where the task has none.
         membership: For each split, the names of its samples, where the split was made and not found.
+        preprocessing: How a sample elsewhere becomes what the model was trained on, in plain values; kept in every
+            checkpoint (`engine.checkpoint.read_about`).
     """
 
     train: Samples
@@ -50,6 +52,7 @@ class DataSplits:
     supplies: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     membership: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -336,6 +336,7 @@ class Trainer:
                 "task": self.config.task.target,
                 "classes": list(self.data.classes),
                 "statistics": dict(self.task.statistics),
+                "preprocessing": dict(self.data.preprocessing),
             },
         }
         checkpoint.save(self._directory, self.position.step, self.model, training, self.run.storage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,6 +16,8 @@ CodePolicy = Literal["commit", "snapshot"]
 
 PROJECT_FILE = "deepdiva.toml"
 CHOICES: Mapping[str, tuple[str, ...]] = {"code": get_args(CodePolicy)}
+SIZES = ("cache_limit",)
+UNITS: Mapping[str, int] = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,13 @@ class Settings:
 
     Args:
         code: `commit` refuses to run with uncommitted changes; `snapshot` always takes a copy and never refuses.
+        cache_limit: How much disk the decoded images of all data sets may take together, such as `20 GB`; `0 GB`
+            keeps none.
         origins: For each setting that a file decided, the file.
     """
 
     code: CodePolicy = "commit"
+    cache_limit: str = "20 GB"
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -39,6 +45,12 @@ def read_settings(directory: Path) -> Settings:
         values |= table
         origins |= dict.fromkeys(table, str(source))
     return Settings(**values, origins=origins)
+
+
+def parse_size(text: Any) -> int | None:
+    """The bytes in a size such as `20 GB` or `1.5 TiB`; None where it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MGT]i?B)", text) if isinstance(text, str) else None
+    return None if match is None else int(float(match[1]) * UNITS[match[2]])
 
 
 def user_file() -> Path:
@@ -83,6 +95,9 @@ def _check(table: Mapping[str, Any], source: Path) -> None:
         if name not in known:
             hint = did_you_mean(name, known) or f"known settings: {', '.join(known)}"
             problems.append(Problem(f"unknown setting '{name}'", str(source), hint))
+        elif name in SIZES:
+            if parse_size(value) is None:
+                problems.append(Problem(f"{name} = {value!r}", str(source), 'write a size such as "20 GB"'))
         elif value not in CHOICES[name]:
             problems.append(Problem(f"{name} = {value!r}", str(source), f"one of: {', '.join(CHOICES[name])}"))
     if problems:
