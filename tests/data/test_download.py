@@ -78,8 +78,9 @@ def test_a_broken_download_goes_on(get, served, known):
     name = "cifar-10-python.tar.gz"
     half = len(served.files[name]) // 2
     served.faults[name] = [("cut", half), *[("cut", 0)] * 4]
-    with pytest.raises(UserError, match="the same command goes on"):
+    with pytest.raises(UserError) as caught:
         get("cifar10")
+    assert "the same command goes on" in (caught.value.hint or "")
     assert tree(store.folder_of("cifar10")) == {f"{name}.part"}
     get("cifar10")
     assert served.asked[-1] == (name, f"bytes={half}-")
@@ -101,6 +102,17 @@ def test_files_that_are_there_need_no_network(known, tmp_path, monkeypatch, no_t
     named = formats.find(name)
     assert named is not None
     assert named.folder == tmp_path / "own"
+
+
+def test_a_folder_of_ones_own_is_remembered(get, served, known, tmp_path):
+    folder = put(known["svhn"].served, tmp_path / "own")
+    (folder / "extra_32x32.mat").unlink()
+    get("svhn", to=folder)
+    assert get("svhn").receipt.folder == folder
+    assert served.asked == []
+    get("svhn:extra")
+    assert (folder / "extra_32x32.mat").is_file()
+    assert not store.folder_of("svhn").exists()
 
 
 def test_an_archive_that_is_there_is_unpacked_and_kept(known, tmp_path, monkeypatch, no_torchvision):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -152,8 +153,9 @@ def test_every_place_is_named_when_none_has_the_file(site, target, tmp_path):
 def test_what_came_is_kept_when_the_connection_never_comes_back(site, target):
     site.files["file.bin"] = CONTENT
     site.faults["file.bin"] = [("cut", 2000), *[("cut", 0)] * 9]
-    with pytest.raises(UserError, match=r"goes on after the 2\.0 kB that are here"):
+    with pytest.raises(UserError) as caught:
         get(target, f"{site.address}/file.bin")
+    assert "goes on after the 2.0 kB that are here" in (caught.value.hint or "")
     assert listed(target) == ["file.bin.part"]
 
 
@@ -161,6 +163,19 @@ def test_nobody_listens(target):
     with pytest.raises(UserError, match="refuses the connection"):
         get(target, "http://127.0.0.1:9/file.bin")
     assert listed(target) == []
+
+
+def test_a_server_that_does_not_exist_is_asked_once(target, monkeypatch):
+    def unknown(*words: object) -> None:
+        asked.append(words)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    asked: list[object] = []
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(UserError, match="cannot be reached: Name or service not known"):
+        get(target, "http://nowhere.invalid/file.bin")
+    assert len(asked) == 1
 
 
 def test_a_server_that_never_stops_is_stopped(site, target):

@@ -58,7 +58,8 @@ def download(
 
     Args:
         name: Its name, with a variant where more files are needed: `mnist`, `svhn:extra`.
-        to: Its folder; by default `<name>` in the user's data directory. Files in it are taken as they are.
+        to: Its folder; by default where it is already, or `<name>` in the user's data directory. Files in it are
+            taken as they are.
         mirrors: Addresses or folders to take the files from, in this order; by default the addresses of its authors.
         report: Told of progress.
         pause: Waits before another attempt.
@@ -69,8 +70,8 @@ def download(
             something else.
     """
     dataset, variant = catalog.get(name)
-    folder = store.folder_of(dataset.name) if to is None else Path(os.path.abspath(to))  # noqa: PTH100 (links stay)
-    job = _Job(dataset, variant, folder, to is None, tuple(mirrors), report, pause, system or System())
+    folder = _known_place(dataset) if to is None else Path(os.path.abspath(to))  # noqa: PTH100 (links stay)
+    job = _Job(dataset, variant, folder, tuple(mirrors), report, pause, system or System())
     made = make_folders(folder, job.system)
     try:
         with _alone(folder):
@@ -108,7 +109,6 @@ class _Job:
     dataset: DataSet
     variant: str | None
     folder: Path
-    ours: bool
     mirrors: tuple[str, ...]
     report: Report | None
     pause: Callable[[float], None]
@@ -119,10 +119,11 @@ class _Job:
         found = formats.locate(self.dataset, self.folder)
         if found is not None:
             _check_files(found.layout, found.folder)
-            needed = formats.lacking(self.dataset, self.variant, self.folder)
+            wanted = self.dataset.extra.get(self.variant or "", ())
         else:
             _check_free(self.dataset, self.folder)
-            needed = [file for file in self.dataset.files_of(self.variant) if not _is_there(file, self.folder)]
+            wanted = self.dataset.files_of(self.variant)
+        needed = [file for file in wanted if not _is_there(file, self.folder)]
         unpacks = found is None and self.dataset.archive
         self._check_space(needed, unpacks=unpacks)
         for file in needed:
@@ -130,7 +131,7 @@ class _Job:
             target = self.folder / file.name
             fetch(file, target, places, report=self.report, pause=self.pause, system=self.system)
         if unpacks:
-            self._unpack(keep=not needed and not self.ours)
+            self._unpack(keep=not needed and self.folder != store.folder_of(self.dataset.name))
         return [file.name for file in needed]
 
     def _check_space(self, needed: Sequence[Published], *, unpacks: bool) -> None:
@@ -154,6 +155,14 @@ class _Job:
         if not keep:
             with explained(archive):
                 self.system.unlink(archive)
+
+
+def _known_place(dataset: DataSet) -> Path:
+    """Where a data set lies, or where it will be put."""
+    receipt = store.load(dataset.name)
+    if receipt is not None and formats.locate(dataset, receipt.folder) is not None:
+        return receipt.folder
+    return store.folder_of(dataset.name)
 
 
 def _places(dataset: DataSet, file: Published, mirrors: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import os
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -80,10 +81,11 @@ def fetch(
             except _Unfit as error:
                 problems.append(Problem(str(error), place))
         kept = part.size
-    hint = None if not kept else f"the same command goes on after the {in_units(kept)} that are here"
-    places_hint = "--mirror names another place, an address or a folder"
-    problems.append(Problem(f"{hint}; {places_hint}" if hint else places_hint, "hint"))
-    raise UserErrors(problems, f"{file.name} could not be downloaded")
+    failure = UserErrors(problems, f"{file.name} could not be downloaded")
+    failure.hint = "--mirror names another place, an address or a folder"
+    if kept:
+        failure.hint += f"; the same command goes on after the {in_units(kept)} that are here"
+    raise failure
 
 
 class _Part:
@@ -225,7 +227,8 @@ def _from_server(address: str, part: _Part) -> None:
             kind = _Broken if error.code in LATER else _Unfit
             raise kind(f"answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Broken(_said(error)) from error
+        kind = _Unfit if _is_unknown(error) else _Broken
+        raise kind(_said(error)) from error
     except ValueError as error:
         raise _Unfit(f"is no address: {error}") from error
 
@@ -249,6 +252,12 @@ def _check_answer(answer: http.client.HTTPResponse, part: _Part) -> None:
 def _receive(answer: IO[bytes], part: _Part) -> None:
     while content := answer.read(BLOCK):
         part.append(content)
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Whether there is no such server, which another attempt would not change."""
+    cause = getattr(error, "reason", None)
+    return isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
 
 
 def _said(error: Exception) -> str:

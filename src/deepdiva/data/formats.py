@@ -12,14 +12,14 @@ from deepdiva.data import catalog, store
 from deepdiva.data.catalog import DataSet, Layout, Published
 from deepdiva.data.files import printable
 from deepdiva.data.footprint import Footprint, Recorder
-from deepdiva.data.originals import Labelled, Pixels, read_stl_images
-from deepdiva.data.readers import READERS, Files, Original
 from deepdiva.data.splits import split_off, stratified
 from deepdiva.data.statistics import moments_of_pixels, pixel_histogram
 from deepdiva.errors import UserError
 
 if TYPE_CHECKING:
     from deepdiva.data.arrays import Arrays, ArraySplits
+    from deepdiva.data.originals import Labelled, Pixels
+    from deepdiva.data.readers import Original
 
 CHANNELS = ("auto", "gray", "rgb")
 
@@ -90,6 +90,8 @@ def load(dataset: DataSet, variant: str | None, folder: Path) -> tuple[Original,
     Raises:
         UserError: Files are missing, damaged, or not in their format.
     """
+    from deepdiva.data.readers import READERS, Files  # here, so that `run --help` need not load it
+
     found = _located(dataset, folder)
     recorder = Recorder(found.folder)
 
@@ -155,6 +157,7 @@ def unlabelled(folder: Path) -> Arrays:
     import torch
 
     from deepdiva.data.arrays import Arrays
+    from deepdiva.data.originals import read_stl_images
 
     path = _located(catalog.SETS["stl10"], folder).folder / "unlabeled_X.bin"
     # Copy on write, because torch wants memory that it might change; nothing ever reaches the file.

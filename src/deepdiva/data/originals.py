@@ -122,7 +122,7 @@ def read_cifar_records(content: bytes, where: str, *, label_bytes: int, label: i
 
 def read_svhn(content: bytes, where: str) -> tuple[Pixels, Labels]:
     """A file of SVHN, second format: `X` (32, 32, 3, N) and `y` (N, 1), in which 10 stands for the digit 0."""
-    from scipy.io import loadmat  # type: ignore[import-untyped]
+    from scipy.io import loadmat
 
     try:
         found = loadmat(io.BytesIO(content), variable_names=("X", "y"))
