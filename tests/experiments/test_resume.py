@@ -167,6 +167,15 @@ def test_a_failed_run_goes_on_once_the_cause_is_gone(run_task: Train):
     assert without_config[0] == without_config[1]
 
 
+def test_a_resume_with_other_code_says_so_and_records_it(interrupted: Any):
+    run = interrupted(2)
+    Path("notes.py").write_text("changed = True\n")
+    watcher = Interrupting(-1)
+    folder = resume(run, progress=watcher)
+    assert any("code is not what the run was started with" in line for line in watcher.lines)
+    assert folder.record["resumed"][-1]["code"] != folder.digests["code"]
+
+
 def test_a_completed_run_is_not_resumed(run_task: Train):
     with pytest.raises(UserError, match="is completed"):
         resume(run_task(epochs=0))

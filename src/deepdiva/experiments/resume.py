@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from deepdiva import tasks
@@ -13,6 +14,7 @@ from deepdiva.errors import UserError
 from deepdiva.experiments.components import problems_of
 from deepdiva.experiments.data_proof import DataProof
 from deepdiva.experiments.train import execute, say_what_is_granted, what_remains
+from deepdiva.runs.capsule import capture
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.run import Run
 
@@ -47,5 +49,19 @@ def resume(folder: RunFolder | Path | str, *, progress: Progress | None = None) 
         run.record(determinism=granted.to_mapping())
         watcher.line(f"resuming {run.id} at step {0 if saved is None else saved.step}")
         say_what_is_granted(granted, watcher)
+        _tell_changed_code(run, watcher)
         execute(run, resolved, device, watcher, proof=DataProof(repeats=found), resume_from=saved)
     return RunFolder.open(found.path)
+
+
+def _tell_changed_code(run: Run, progress: Progress) -> None:
+    """Says, and records, when the project's source is not what the run was started with.
+
+    It is no error: a run that failed on a mistake in the code is resumed with the mistake mended.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        now = capture(Path.cwd(), Path(folder) / "code", exclude=run.path.parents[1]).digest
+    if now == run.facts["digests"].get("code"):
+        return
+    run.record(resumed=[*run.facts["resumed"][:-1], {**run.facts["resumed"][-1], "code": now}])
+    progress.line("the code is not what the run was started with: the result mixes the two, and the record says so")

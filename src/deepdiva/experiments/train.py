@@ -204,9 +204,11 @@ def _draw_curves(run: Run) -> None:
 
 
 def _settle(resolved: Resolved) -> Resolved:
-    """The configuration with what is chosen at the start and recorded: the seed and the number of threads."""
+    """The configuration with what is chosen at the start and recorded: the seed, the threads and the device."""
     config = resolved.config
-    chosen: dict[str, int] = {}
+    chosen: dict[str, int | str] = {}
+    if config.device == "auto":
+        chosen["device"] = find_device("auto").type
     if config.seed is None:
         chosen["seed"] = draw_seed()
     if config.determinism == "portable":
