@@ -5,23 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from deepdiva.data.arrays import Arrays, ArraySplits
 from deepdiva.data.files import existing_folder, reason, to_errors
 from deepdiva.data.footprint import Recorder, of_contents
+from deepdiva.data.shapes import SHAPES, draw
 from deepdiva.data.splits import counts_of, split_off, stratified
 from deepdiva.data.statistics import moments_of_features
-from deepdiva.errors import Problem, UserError, did_you_mean
+from deepdiva.errors import Problem
 
-Points = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 Row: TypeAlias = tuple[int, tuple[float, float], str]
 """Line in its file, place, label."""
 
@@ -30,94 +27,10 @@ COLUMNS = ("x", "y", "label")
 LAYOUT = "points are expected as train/data.csv, val/data.csv (optional) and test/data.csv (optional)"
 
 
-class _Stream:
-    """Random numbers made from raw 64-bit draws, which numpy promises never to change."""
-
-    def __init__(self, *key: int) -> None:
-        self._bits = np.random.PCG64(np.random.SeedSequence(key))
-
-    def uniform(self, *shape: int) -> Points:
-        """Numbers in (0, 1]."""
-        raw: npt.NDArray[np.uint64] = self._bits.random_raw(int(np.prod(shape)))
-        uniform: Points = ((raw >> np.uint64(11)).astype(np.float64).reshape(shape) + 1.0) * 2.0**-53
-        return uniform
-
-    def normal(self, *shape: int) -> Points:
-        """Numbers of the standard normal distribution (Box and Muller)."""
-        radius: Points = np.sqrt(-2.0 * np.log(self.uniform(*shape)))
-        cosine: Points = np.cos(2.0 * np.pi * self.uniform(*shape))
-        return radius * cosine
-
-
-def _moons(stream: _Stream, labels: Labels, classes: int) -> Points:
-    angle = np.pi * stream.uniform(len(labels))
-    upper = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    lower = np.stack([1.0 - np.cos(angle), 0.5 - np.sin(angle)], axis=1)
-    return np.where(labels[:, None] == 0, upper, lower)
-
-
-def _spirals(stream: _Stream, labels: Labels, classes: int) -> Points:
-    # The square root spreads the points evenly along the arm rather than crowding them in the middle.
-    along = np.sqrt(stream.uniform(len(labels)))
-    angle = 3.0 * np.pi * along + 2.0 * np.pi * labels / classes
-    around: Points = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return 3.0 * around * along[:, None]
-
-
-def _gaussians(stream: _Stream, labels: Labels, classes: int) -> Points:
-    # Class 0 of two lies at (-1, 0) and class 1 at (1, 0): the best border is x = 0.
-    angle = np.pi + 2.0 * np.pi * labels / classes
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A generated set: its curve (or centres), and the number of classes and the noise it has unless asked."""
-
-    place: Callable[[_Stream, Labels, int], Points]
-    classes: int
-    noise: float
-    most_classes: int | None = None
-
-
-SHAPES = {
-    "moons": Shape(_moons, classes=2, noise=0.15, most_classes=2),
-    "spirals": Shape(_spirals, classes=3, noise=0.1),
-    "gaussians": Shape(_gaussians, classes=3, noise=0.4),
-}
-
-
-def draw(
-    name: str, *, n: int, noise: float | None = None, seed: int = 0, classes: int | None = None
-) -> tuple[Points, Labels]:
-    """`n` points (n, 2) of the set `name` and their classes (n,), as equally many of each class as can be.
-
-    Coordinates are rounded to six places, so that the last bit of a platform's sine does not matter.
-
-    Args:
-        name: `moons`, `spirals` or `gaussians`.
-        n: Number of points.
-        noise: Standard deviation of what is added to every coordinate; None takes the set's own.
-        seed: Chooses the points.
-        classes: Number of classes; None takes the set's own.
-
-    Raises:
-        UserError: No such set, or a number that it cannot be made with.
-    """
-    shape = _shape(name)
-    classes = shape.classes if classes is None else classes
-    noise = shape.noise if noise is None else noise
-    _check(name, shape, n=n, noise=noise, seed=seed, classes=classes)
-    stream = _Stream(seed, sorted(SHAPES).index(name))
-    labels = np.arange(n, dtype=np.int64) % classes
-    points = shape.place(stream, labels, classes) + noise * stream.normal(n, 2)
-    return np.round(points, 6), labels
-
-
 def generate(
     name: str, *, n: int = 1000, noise: float | None = None, seed: int = 0, classes: int | None = None
 ) -> ArraySplits:
-    """The set `name` split 60 / 20 / 20; see `draw` for the arguments."""
+    """The shape `name` split 60 / 20 / 20; see `draw` for the arguments."""
     import torch
 
     points, labels = draw(name, n=n, noise=noise, seed=seed, classes=classes)
@@ -134,28 +47,6 @@ def generate(
         footprints=(of_contents(made, source=name),),
         membership={"train": train.ids, "val": val.ids, "test": test.ids},
     )
-
-
-def _shape(name: str) -> Shape:
-    if name not in SHAPES:
-        raise UserError(
-            f"no set of points is called {name!r}", did_you_mean(name, SHAPES) or f"one of {', '.join(SHAPES)}"
-        )
-    return SHAPES[name]
-
-
-def _check(name: str, shape: Shape, *, n: int, noise: float, seed: int, classes: int) -> None:
-    if classes < 2 or (shape.most_classes is not None and classes > shape.most_classes):
-        limit = "2 or more" if shape.most_classes is None else f"exactly {shape.most_classes}"
-        raise UserError(f"{name} cannot have {classes} classes", f"it takes {limit}")
-    if seed < 0:
-        raise UserError(f"seed {seed} is negative", "give a whole number of 0 or more")
-    if n < 5 * classes:
-        raise UserError(
-            f"{n} points are too few for {classes} classes in three splits", f"ask for {5 * classes} or more"
-        )
-    if not 0 <= noise < float("inf"):
-        raise UserError(f"noise {noise} is not a standard deviation", "give a number of 0 or more")
 
 
 def read_folder(path: Path | str, *, val_fraction: float = 0.2, split_seed: int = 0) -> ArraySplits:
