@@ -1,0 +1,56 @@
+"""A new folder beside nothing else of that name: whole in the end, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from deepdiva.data.files import printable, reason
+from deepdiva.errors import UserError
+
+
+@contextmanager
+def new_folder(target: Path, *, apart_from: Path | None = None) -> Iterator[Path]:
+    """A folder to fill, which becomes `target` when the block ends well and is removed when it does not.
+
+    Args:
+        target: What must not be there yet.
+        apart_from: The data set that it is made from, which stays as it is: neither may lie in the other.
+
+    Raises:
+        UserError: Something is at `target`, it lies in the data set, or the system refuses to write.
+    """
+    shown = printable(str(target))
+    if os.path.lexists(target):
+        raise UserError(f"{shown} exists already", "choose another name with --to; nothing was written")
+    if apart_from is not None:
+        new, old = target.resolve(), apart_from.resolve()
+        if old in new.parents or new in old.parents:
+            raise UserError(f"{shown} lies in the data set that it is made from", "choose a folder beside it with --to")
+    missing = [folder for folder in target.parents if not folder.exists()]
+    partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(target)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"{shown} cannot be made: {reason(error)}", "nothing was written") from error
+        raise
+
+
+def put(source: Path, place: Path, *, link: bool) -> None:
+    """Copies a file to a new place, with its times, or makes a link to it; folders above are made."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        place.symlink_to(source.resolve())
+    else:
+        shutil.copy2(source, place)
