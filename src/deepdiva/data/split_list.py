@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deepdiva.data.files import printable, reason, to_errors
-from deepdiva.data.layout import SPLITS, has_split_folders, place_of
+from deepdiva.data.layout import SPLITS, Layout, has_split_folders, place_of
 from deepdiva.errors import Problem, UserError
 
 SCHEMA = 1
@@ -77,24 +77,33 @@ class SplitList:
                 "split the data again; or write null for its root, if the same names are to be trusted",
             )
 
+    def layout(self, parts: Parts, names: Collection[str], folders: Collection[str]) -> Layout:
+        """The samples of `parts` in a data set that has these files and folders; each with its class, if it has one.
+
+        Raises:
+            UserErrors: Samples that are not there; all of them.
+        """
+        known, split_folders = set(names), has_split_folders(folders)
+        split_of = {name: split for split, part in parts.items() for name in part}
+        missing = sorted(split_of.keys() - known)
+        if missing:
+            problems = [Problem("is in the split list but not in the data set", printable(name)) for name in missing]
+            raise to_errors(problems, "the split list does not fit the data set")
+        chosen = tuple(sorted(split_of))
+        labels = (self.labels.get(name) or place_of(name, split_folders=split_folders)[1] for name in chosen)
+        return Layout(chosen, tuple(labels), tuple(split_of[name] for name in chosen))
+
     def labels_in(self, parts: Parts, names: Collection[str], folders: Collection[str]) -> dict[str, str]:
-        """The class of every sample of `parts` in a data set that has these files and folders.
+        """The class of every sample; as `layout`, but each needs one.
 
         Raises:
             UserErrors: Samples that are not there or have no class; all of them.
         """
-        known, split_folders = set(names), has_split_folders(folders)
-        labels: dict[str, str] = {}
-        problems: list[Problem] = []
-        for name in (name for part in parts.values() for name in part):
-            label = self.labels.get(name) or place_of(name, split_folders=split_folders)[1]
-            if name not in known:
-                problems.append(Problem("is in the split list but not in the data set", printable(name)))
-            elif label is None:
-                problems.append(Problem("lies in no class folder", printable(name)))
-            else:
-                labels[name] = label
-        if problems:
+        layout = self.layout(parts, names, folders)
+        labels = {name: label for name, label in zip(layout.names, layout.labels, strict=True) if label is not None}
+        strays = [name for name in layout.names if name not in labels]
+        if strays:
+            problems = [Problem("lies in no class folder", printable(name)) for name in strays]
             raise to_errors(problems, "the split list does not fit the data set")
         return labels
 
