@@ -47,18 +47,19 @@ class Sink:
             alike = 1
             while alike < len(images) and images[alike].shape == images[0].shape:
                 alike += 1
-            self._take_alike(start, np.stack(images[:alike]))
+            self._take_alike(start, images[:alike])
             start, images = start + alike, images[alike:]
 
-    def _take_alike(self, start: int, images: Pixels) -> None:
-        end = start + len(images)
-        size = (images.shape[1], images.shape[2])
-        if size not in self.sizes:
-            self.sizes[size] = self.names[start]
-            self._begin(size, colour=images.ndim == 4)
-        coloured = images.ndim == 4
+    def _take_alike(self, start: int, images: list[Pixels]) -> None:
+        end, coloured = start + len(images), images[0].ndim == 3
+        height, width = images[0].shape[:2]
+        if (height, width) not in self.sizes:
+            self.sizes[height, width] = self.names[start]
+            self._begin((height, width), colour=coloured)
         self.has_colours[start:end] = coloured
-        planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if coloured else images[:, np.newaxis]
+        planes = np.empty((len(images), 3 if coloured else 1, height, width), dtype=np.uint8)
+        for plane, image in zip(planes, images, strict=True):
+            plane[:] = image.transpose(2, 0, 1) if coloured else image
         chosen = self.counted[start:end]
         histogram = pixel_histogram(planes if chosen.all() else planes[chosen])
         if coloured:
