@@ -9,6 +9,10 @@ Compared with, each with two workers:
 
 Ours hashes every file, decodes it, counts its levels, signs its pixels, and finds duplicates. CPU time is that of all
 processes, and says most on a machine that others use as well.
+
+Measured on a busy two-core x86-64 machine (CPU time, ratio to ours): PNG bare 0.7, decode 0.7, loop 3.6; JPEG bare
+0.6, decode 0.8, loop 5.4. So it is several times faster than the loop, and not yet as fast as decoding alone: hashing
+and counting cost 30 % of a JPEG's decoding and half of a small PNG's.
 """
 
 from __future__ import annotations
