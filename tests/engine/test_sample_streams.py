@@ -1,4 +1,4 @@
-"""Numbers of a sample depend on (seed, purpose, epoch, index, component, how many were drawn) alone, and look random."""
+"""A sample's numbers depend on (seed, purpose, epoch, index, component, draws before) alone, and look random."""
 
 from __future__ import annotations
 
