@@ -74,7 +74,7 @@ def test_names_that_would_clash_are_told_before_anything_is_made(tmp_path):
 
 def test_nothing_is_overwritten(root, tmp_path):
     (tmp_path / "new").mkdir()
-    with pytest.raises(UserError, match="new is there already"):
+    with pytest.raises(UserError, match="new exists already"):
         place(root, SPLITS, tmp_path / "new", by="link")
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from deepdiva.data.files import printable, reason, to_errors
+from deepdiva.data.files import printable, to_errors
 from deepdiva.data.layout import has_split_folders, place_of
+from deepdiva.data.new_folder import new_folder, put
 from deepdiva.data.split_list import SplitList
 from deepdiva.errors import Problem, UserError
 
@@ -34,27 +32,12 @@ def place(root: Path, splits: SplitList, target: Path, *, by: Literal["link", "c
     """
     if splits.is_folded and by == "copy":
         raise UserError("every sample would be copied once for each fold", "make links or a list of the folds")
-    if os.path.lexists(target):
-        raise UserError(f"{target} is there already", "remove it, or name another with --to")
     pairs = list(_pairs(root, splits))
     _check_names(pairs)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        base = root.resolve()
+    base = root.resolve()
+    with new_folder(target) as partial:
         for name, place in pairs:
-            new = partial / place
-            new.parent.mkdir(parents=True, exist_ok=True)
-            if by == "link":
-                new.symlink_to(base / name)
-            else:
-                shutil.copy2(base / name, new)
-        partial.rename(target)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"{target} cannot be made: {reason(error)}") from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+            put(base / name, partial / place, link=by == "link")
     return len(pairs)
 
 
