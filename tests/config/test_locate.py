@@ -28,6 +28,15 @@ def message(kind: Kind, target: str, **options: str) -> str:
     return str(caught.value)
 
 
+def test_a_name_as_it_stands_goes_before_one_that_is_only_alike():
+    from fractions import Fraction
+
+    kind = Kind("number", short={"fraction_": "builtins:int"}, namespaces=("fractions",))
+    assert find(kind, "Fraction").object is Fraction
+    assert find(kind, "fraction_").object is int
+    assert find(kind, "fraction").object is int
+
+
 @pytest.mark.parametrize(
     ("target", "name"),
     [("half", "half"), ("HALF", "half"), ("fraction", "Fraction"), ("Fraction", "Fraction")],

@@ -15,6 +15,7 @@ from torch import nn
 from deepdiva import Config, train
 from deepdiva.config import Component
 from deepdiva.engine.task import Evaluation
+from deepdiva.errors import UserError
 from deepdiva.models.cnn import CNN
 from deepdiva.tasks.image_classification import ImageClassification
 
@@ -138,3 +139,54 @@ class Inverted:
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         return 255 - image
+
+
+# -- batched augmentation, crops and the cache ---------------------------------------------------------------------
+
+
+def test_our_transforms_and_those_of_torchvision_have_names_of_their_own():
+    from torchvision.transforms import v2
+
+    from deepdiva.config import build
+    from deepdiva.data.augment import RandomCrop
+    from deepdiva.tasks.image_classification import TRANSFORM
+
+    assert isinstance(build(TRANSFORM, Component("random_crop", {"size": 8})), RandomCrop)
+    assert isinstance(build(TRANSFORM, Component("RandomCrop", {"size": 8})), v2.RandomCrop)
+
+
+def test_images_are_as_large_in_evaluation_as_in_training(folder: Path):
+    crop = Component("random_crop", {"size": 8})
+    task = ImageClassification(augment=(crop,))
+    data = task.load_data(str(folder))
+    assert data.supplies["in_features"] == 3 * 8 * 8
+    assert data.preprocessing["crop"] == 8
+    stored = data.val.batch(torch.arange(3))[0]  # type: ignore[attr-defined]
+    assert task.prepare(nn.Identity(), stored).shape == (3, 3, 8, 8)
+    assert ImageClassification(augment=(crop,), crop=6).load_data(str(folder)).preprocessing["crop"] == 6
+    with pytest.raises(UserError, match="does not fit into images of 12 x 12"):
+        ImageClassification(crop=13).load_data(str(folder))
+
+
+def test_large_batches_have_the_same_bits_in_a_buffer_that_is_used_again():
+    task = ImageClassification()
+    data = task.load_data(None)
+    images = data.train.inputs.repeat(60, 1, 1, 1)  # type: ignore[attr-defined]
+    large = task.prepare(nn.Identity(), images)
+    assert torch.equal(large[:1200], task.prepare(nn.Identity(), images[:1200]))
+    assert task.prepare(nn.Identity(), images[:70_000]).data_ptr() == large.data_ptr()
+
+
+@pytest.mark.parametrize(
+    "augment", [["random_shift", "random_flip"], ["random_shift", {"class": "RandomRotation", "degrees": 9}]]
+)
+def test_neither_cache_nor_workers_nor_batches_of_augmentation_show(folder: Path, augment: list[object]):
+    digests = set()
+    for cache, workers in (("auto", 0), ("auto", 1), ("none", 0), ("none", 2)):
+        task = {"class": "image-classification", "augment": augment, "cache": cache}
+        logging = {"figures": "end"} if cache == "none" else {"figures": "none"}
+        run = train(
+            Config(task=task, data=str(folder), epochs=1, batch_size=5, seed=1, workers=workers, logging=logging)
+        )
+        digests.add(run.record["digests"]["state"])
+    assert len(digests) == 1
