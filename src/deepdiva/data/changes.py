@@ -53,6 +53,8 @@ def compare(
     expected: Mapping[str, Content], found: Mapping[str, Content], *, troubles: Sequence[Trouble] = ()
 ) -> Changes:
     """How the files `found` differ from those `expected`; what lies in `troubles` is called unreadable, not gone."""
+    if not troubles and expected == found:
+        return Changes()
     blind = {trouble.name for trouble in troubles}
     removed = {
         name: entry

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,8 @@ IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".hg", ".s
 """What file browsers, version control and we write: not part of a data set."""
 
 BLOCK = 1 << 20
+# A pipe would block when it is opened; like this it opens at once and is refused for what it is.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 CHUNK_FILES = 256
 CHUNK_BYTES = 16 << 20
 MOST_THREADS = 8
@@ -171,10 +173,12 @@ def hash_file(path: str, listed: Stamp | None = None) -> Hashed:
 
 def read_file(path: str, listed: Stamp | None = None) -> tuple[bytes, Hashed]:
     """A whole file and its SHA-256, in one pass; arguments and errors as for `hash_file`."""
-    if listed is not None:
-        with suppress(UnstableFileError):
-            return _read(path, listed)
-    return _read(path, None)
+    try:
+        return _read(path, listed)
+    except UnstableFileError:
+        if listed is None:
+            raise
+        return _read(path, None)
 
 
 def hash_files(
@@ -282,8 +286,7 @@ def _buffer() -> memoryview:
 
 @contextmanager
 def _opened(path: str) -> Iterator[int]:
-    # A pipe would block when it is opened; like this it opens at once and is refused for what it is.
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    handle = os.open(path, _FLAGS)
     try:
         yield handle
     finally:
@@ -291,12 +294,19 @@ def _opened(path: str) -> Iterator[int]:
 
 
 def _read(path: str, expected: Stamp | None) -> tuple[bytes, Hashed]:
-    with _opened(path) as handle:
+    # Written out in one piece: for small files, calls cost more than reading and hashing.
+    handle = os.open(path, _FLAGS)
+    try:
         before = _stamp_of(handle) if expected is None else expected
-        content = os.read(handle, before[0] + 1)
-        while len(content) < before[0] and (more := os.read(handle, before[0] + 1 - len(content))):
+        size = before[0]
+        content = os.read(handle, size + 1)
+        while len(content) < size and (more := os.read(handle, size + 1 - len(content))):
             content += more
-        _check_stable(handle, before, len(content))
+        status = os.fstat(handle)
+    finally:
+        os.close(handle)
+    if len(content) != size or _stamp(status) != before or not stat.S_ISREG(status.st_mode):
+        raise UnstableFileError("it changed while it was read")
     return content, (hashlib.sha256(content).hexdigest(), before)
 
 
