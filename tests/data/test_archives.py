@@ -152,7 +152,11 @@ def test_a_changed_byte_is_noticed(tmp_path, inside):
         unpack(archive_of(tmp_path, bytes(content)), inside, most_bytes=MOST)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive at all", gzip.compress(b""), gzip.compress(b"no tar" * 999)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive at all", gzip.compress(b""), gzip.compress(b"no tar" * 999)],
+    ids=["empty", "text", "packed nothing", "packed text"],
+)
 def test_what_is_no_archive_is_said_to_be_none(tmp_path, inside, content):
     with pytest.raises(UserError, match=r"is truncated|is damaged|holds no files"):
         unpack(archive_of(tmp_path, content), inside, most_bytes=MOST)
