@@ -25,7 +25,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Start TensorBoard on this machine, for all runs or for some. Ctrl-C ends it.",
         allow_abbrev=False,
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's path, its id or the beginning of it, 'last', or a folder of runs")
+    parser.add_argument(
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="a run's path, its id or the beginning of it, 'last', or a folder of runs",
+    )
     parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="where the runs are kept (default: runs)")
     parser.add_argument(
         "--port", type=port, default=None, metavar="N", help="0 for any free one (default: 6006 or the next free one)"
