@@ -280,7 +280,7 @@ class Run:
 
     def _capture(self, config: Config | Mapping[str, Any] | None, runs_dir: Path) -> None:
         """Record configuration, code and environment; part of `create`."""
-        from deepdiva.runs import capsule, environment
+        from deepdiva.runs import capsule, environment, repetition
 
         if config is not None:
             self.write_config(config)
@@ -288,6 +288,7 @@ class Run:
         determinism = self._record["determinism"]
         digest = environment.capture(self.path / "environment", determinism=determinism, storage=self.storage)
         self.record(digests={"code": code.digest, "environment": digest})
+        self.write_text(repetition.NAME, repetition.reproduction_script(self.path, self._record, self._settings))
 
     def _keep_picture(self, name: Path, image: Image) -> bytes:
         buffer = io.BytesIO()
