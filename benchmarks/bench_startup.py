@@ -26,7 +26,9 @@ torch.manual_seed(0)
 torch.set_num_threads(1)
 x = torch.randn(600, 2)
 y = (x[:, 0] > 0).long()
-model = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+sizes = [2, 64, 64, 64]
+layers = [layer for pair in zip(sizes, sizes[1:]) for layer in (nn.Linear(*pair), nn.ReLU())]
+model = nn.Sequential(*layers, nn.Linear(64, 2))
 optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=True)
 for indices in torch.randperm(600).split(32):
     loss = nn.functional.cross_entropy(model(x[indices]), y[indices])

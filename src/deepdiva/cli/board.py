@@ -69,8 +69,9 @@ def log_folder(runs: Sequence[str], runs_dir: Path) -> Iterator[Path]:
     from deepdiva.errors import UserError
     from deepdiva.runs.folder import find_run
 
-    if len(runs) == 1 and Path(runs[0]).is_dir() and not (Path(runs[0]) / "run.json").exists():
-        runs, runs_dir = (), Path(runs[0])  # a folder of runs
+    first = Path(runs[0]) if len(runs) == 1 else None
+    if first is not None and first.is_dir() and not (first / "run.json").exists():
+        runs, runs_dir = (), first  # a folder of runs
     if not runs:
         if not runs_dir.is_dir():
             raise UserError(f"there is no folder {runs_dir}", "start a run first, or name the folder with --runs-dir")

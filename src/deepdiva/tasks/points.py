@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 
 from deepdiva.config import Range
-from deepdiva.data import arrays, points
+from deepdiva.data import arrays, points, shapes
 from deepdiva.engine.task import DataSplits, Evaluation
 from deepdiva.tasks.classification import Classification
 
@@ -55,7 +55,7 @@ class Points(Classification):
     def load_data(self, source: str | None) -> DataSplits:
         """The generated set called `source`, or the files below it."""
         name = source or "moons"
-        if name in points.SHAPES:
+        if name in shapes.SHAPES:
             splits = points.generate(name, n=self.n, noise=self.noise, seed=self.data_seed)
         else:
             splits = points.read_folder(Path(name))
