@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.stories.conftest import Cli, Run
 
 from deepdiva.config import read_file
+from deepdiva.runs.folder import RunFolder
 
 POINTS = ("points", "--n", 100, "--epochs", 3)
 
@@ -19,6 +26,33 @@ def test_the_config_of_a_run_repeats_it_to_the_bit(run: Run):
     assert {"config", "code", "data", "environment", "weights", "state", "metrics"} <= set(second.digests)
     assert (second.path / "config.yaml").read_bytes() == (first.path / "config.yaml").read_bytes()
     assert second.results == first.results
+
+
+def test_the_script_in_the_folder_repeats_the_run_by_hand(
+    run: Run, commit: Callable[..., None], digits: Path, project: Path, tmp_path: Path
+):
+    (project / "nets").mkdir()
+    commit(
+        **{
+            "nets/small.py": "from deepdiva.models.mlp import MLP\n\n\nclass Small(MLP):\n    pass\n",
+            ".gitignore": "runs/\npng/\n__pycache__/\n",
+        }
+    )
+    shutil.copytree(digits, project / "png")
+    first = run("image-classification", "--data", "png", "--model", "nets/small.py:Small", "--epochs", 1)
+    program = tmp_path / "bin" / "deepdiva"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m deepdiva.cli.main "$@"\n')
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        ["sh", first.path / "reproduce.sh", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    second = RunFolder.open(json.loads(done.stdout)["path"])
+    assert second.path.parent == first.path.parent
+    same = ("config", "data", "weights", "state", "metrics")
+    assert [second.digests[name] for name in same] == [first.digests[name] for name in same]
 
 
 def test_a_drawn_seed_is_recorded_and_repeats_the_run(run: Run):
