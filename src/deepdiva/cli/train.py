@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -183,9 +182,10 @@ def _entry(left: str, text: str) -> str:
 
 
 def _print_answer(folder: RunFolder, *, as_json: bool) -> None:
+    from deepdiva.cli.console import print_json, say, styled
+
     if as_json:
-        answer = {"id": folder.id, "path": str(folder.path), "results": dict(folder.results)}
-        sys.stdout.write(json.dumps(answer) + "\n")
+        print_json({"id": folder.id, "path": str(folder.path), "results": dict(folder.results)})
         return
     from deepdiva.engine.progress import number
     from deepdiva.runs.folder import shown_path
@@ -193,12 +193,19 @@ def _print_answer(folder: RunFolder, *, as_json: bool) -> None:
     record, results = folder.record, folder.results
     width = max((len(name) for name in results), default=0)
     best = record.get("best") or {}
-    sys.stdout.write("\n")
+    score = f"test/{str(best.get('metric')).rpartition('/')[2]}"
+    say()
     for name, value in results.items():
         at = f"   (best, epoch {best.get('epoch')})" if name == best.get("metric") else ""
-        sys.stdout.write(f"  {name:<{width}}  {number(name, value):>10}{at}\n")
+        shown = styled(f"{number(name, value):>10}", "bold green" if name == score else "")
+        say(f"  {name:<{width}}  {shown}{styled(at, 'dim')}")
     path = shlex.quote(shown_path(folder.path))
-    sys.stdout.write(f"\nrun        {path}   (seed {record['seed']}, {folder.duration or 0:.1f} s)\n")
-    sys.stdout.write(f"reproduce  deepdiva run --config {path}/config.yaml\n")
-    sys.stdout.write(f"resume     deepdiva resume {path}   (had it been cut off)\n")
-    sys.stdout.write(f"look       deepdiva board {path}\n")
+    lines = {
+        "run": f"{path}   (seed {record['seed']}, {folder.duration or 0:.1f} s)",
+        "reproduce": f"deepdiva run --config {path}/config.yaml",
+        "resume": f"deepdiva resume {path}   (had it been cut off)",
+        "look": f"deepdiva board {path}",
+    }
+    say()
+    for name, text in lines.items():
+        say(f"{styled(f'{name:<9}', 'dim')}  {text}")
