@@ -96,13 +96,15 @@ def check(words: Sequence[str]) -> int:
         sys.stdout.writelines(f"  {option:<15}  {text}\n" for option, text in CHECK_OPTIONS.items())
         return 0
     determinism.prepare("invariant")
+    from deepdiva.cli.console import say, styled
     from deepdiva.experiments.check import check as outcomes_of
 
     outcomes = []
     for outcome in outcomes_of(request.task, layers=request.layers(), words=request.words, also=list(CHECK_OPTIONS)):
         outcomes.append(outcome)
         if not as_json:
-            sys.stdout.write(f"{'ok  ' if outcome.passed else 'FAIL'}  {outcome.name:<20}  {outcome.detail}\n")
+            mark = styled("ok  ", "green") if outcome.passed else styled("FAIL", "bold red")
+            say(f"{mark}  {outcome.name:<20}  {outcome.detail}")
     failed = sum(not outcome.passed for outcome in outcomes)
     if as_json:
         sys.stdout.write(json.dumps([vars(outcome) for outcome in outcomes]) + "\n")
