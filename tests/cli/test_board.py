@@ -45,6 +45,17 @@ def test_without_a_choice_all_runs_are_shown(store: Store) -> None:
         pass
 
 
+def test_a_folder_of_runs_is_shown_as_it_is(store: Store) -> None:
+    store("points", "aaaaaa")
+    with board.log_folder(["runs"], Path("elsewhere")) as folder:
+        assert folder == Path("runs")
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no runs"), board.log_folder([str(tmp_path)], tmp_path):
+        pass
+
+
 def test_chosen_runs_are_linked_for_as_long_as_it_runs(store: Store) -> None:
     first, second, third = (
         store("points", ending, day=day) for day, ending in enumerate(("aaa111", "bbb222", "ccc333"), 1)

@@ -121,7 +121,7 @@ def test_all_mistakes_at_once_with_their_places(from_yaml, complaints):
         "run.yaml:6: 'training.patience': expected a whole number of at least 1, or null, got 1.0 (write 1)",
         "run.yaml:7: there is no setting 'training.patence' (did you mean 'training.patience'?)",
         "run.yaml:9: 'optimizer.lr': `loguniform(1e-4, 1e-1)` is a search range, but a run needs one value "
-        "(add `--tune TRIALS` to search)",
+        "(write one value)",
         "run.yaml:10: the key 'momentum.x' has a dot (write `momentum:`, below it, indented, `x:`)",
         "run.yaml:11: there is no setting 'label_smoothing' (did you mean 'label_smoothing' below 'task:'?)",
         "run.yaml:12: 'logging': expected settings below it, got 3 "

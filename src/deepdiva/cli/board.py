@@ -67,11 +67,13 @@ def log_folder(runs: Sequence[str], runs_dir: Path) -> Iterator[Path]:
 
     from deepdiva.cli.console import note
     from deepdiva.errors import UserError
-    from deepdiva.runs.folder import find_run
+    from deepdiva.runs.folder import find_run, find_runs
 
     first = Path(runs[0]) if len(runs) == 1 else None
     if first is not None and first.is_dir() and not (first / "run.json").exists():
-        runs, runs_dir = (), first  # a folder of runs
+        if next(find_runs(first), None) is None:
+            raise UserError(f"{first} holds no runs", "name a run, or the folder that holds the experiments")
+        runs, runs_dir = (), first
     if not runs:
         if not runs_dir.is_dir():
             raise UserError(f"there is no folder {runs_dir}", "start a run first, or name the folder with --runs-dir")

@@ -174,7 +174,7 @@ def _refused_ranges(merged: Merged) -> Iterator[Problem]:
         try:
             parse_range(text)
             error = WrongValue(
-                f"`{text}` is a search range, but a run needs one value", "add `--tune TRIALS` to search"
+                f"`{text}` is a search range, but a run needs one value", "write one value"
             )
         except WrongValue as wrong:
             error = wrong
