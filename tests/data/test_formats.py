@@ -8,14 +8,11 @@ import torch
 from original_sets import put, ten_each
 from PIL import Image
 
-from deepdiva.data import catalog, formats, store
+from deepdiva.data import formats, store
 from deepdiva.data.arrays import Arrays, ArraySplits
-from deepdiva.data.image_export import folder_names, write_folders
-from deepdiva.data.image_folder import load_image_folder
 from deepdiva.data.splits import counts_of, stratified
 from deepdiva.data.statistics import moments_of_pixels, pixel_histogram
 from deepdiva.errors import UserError
-from deepdiva.runs.storage import System
 
 NAMES = ("mnist", "cifar10", "cifar100", "svhn", "stl10")
 
@@ -189,54 +186,3 @@ def test_a_damaged_file_is_named(here):
     with pytest.raises(UserError, match="not downloaded yet") as caught:
         formats.find("mnist")
     assert caught.value.hint == "deepdiva data download mnist"
-
-
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_folders_of_images_hold_the_same(here, tmp_path, name):
-    original, _ = formats.load(catalog.SETS[name], None, store.folder_of(name))
-    told: list[int] = []
-    count = write_folders(original, tmp_path / "new" / "images", report=lambda _, done, __: told.append(done))
-    assert count == told[-1] == len(original.train) + len(original.test)
-    splits = load_image_folder(tmp_path / "new" / "images", val_fraction=0.2)
-    assert splits.classes == here[name].classes
-    assert splits.test is not None
-    parts = {"train": [splits.train, splits.val], "test": [splits.test]}
-    for split, (pixels, labels) in (("train", here[name].train), ("test", here[name].test)):
-        found = 0
-        for samples in parts[split]:
-            for place, path in enumerate(samples.ids):
-                number = int(Path(path).stem)
-                np.testing.assert_array_equal(samples.inputs[place].numpy(), pixels[number])
-                assert samples.targets[place] == labels[number]
-                found += 1
-        assert found == len(labels)
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["images"]
-
-
-def test_nothing_is_written_over(here, tmp_path):
-    original, _ = formats.load(catalog.SETS["mnist"], None, store.folder_of("mnist"))
-    (tmp_path / "images").mkdir()
-    write_folders(original, tmp_path / "images")
-    with pytest.raises(UserError, match="is there already"):
-        write_folders(original, tmp_path / "images")
-
-
-def test_a_full_disk_leaves_no_folders(here, tmp_path):
-    class Full(System):
-        left = 10
-
-        def write(self, descriptor: int, data: memoryview) -> int:
-            self.left -= 1
-            if self.left < 0:
-                raise OSError(28, "No space left on device")
-            return super().write(descriptor, data)
-
-    original, _ = formats.load(catalog.SETS["mnist"], None, store.folder_of("mnist"))
-    with pytest.raises(UserError, match="no space left"):
-        write_folders(original, tmp_path / "new" / "images", system=Full())
-    assert not (tmp_path / "new").exists()
-
-
-def test_classes_become_names_that_file_systems_take():
-    assert folder_names(catalog.CLOTHES)[0] == "T-shirt-top"
-    assert folder_names(("a/b", "a-b")) == ["000-a-b", "001-a-b"]
