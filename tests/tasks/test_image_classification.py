@@ -190,3 +190,8 @@ def test_neither_cache_nor_workers_nor_batches_of_augmentation_show(folder: Path
         )
         digests.add(run.record["digests"]["state"])
     assert len(digests) == 1
+
+
+def test_a_split_list_is_not_ignored_where_there_are_no_files():
+    with pytest.raises(UserError, match="splits of their own"):
+        ImageClassification(splits="some.json").load_data("digits")

@@ -22,6 +22,7 @@ from deepdiva.data import arrays, formats, image_folder
 from deepdiva.data.augment import CROPS, NAMES, augmented
 from deepdiva.data.preprocessing import middle, preprocessing_of
 from deepdiva.engine.task import DataSplits, Evaluation
+from deepdiva.errors import UserError
 from deepdiva.tasks.classification import Classification, probabilities, truth_and_guess
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class ImageClassification(Classification):
 
     def load_data(self, source: str | None) -> DataSplits:
         """The bundled digits, a downloaded data set by its name, or the folders at `source`."""
-        splits = arrays.load_digits() if source in (None, "digits") else self._read(str(source))
+        splits = self._digits() if source in (None, "digits") else self._read(str(source))
         mean, std = splits.moments.mean, splits.moments.std
         decoder = splits.preprocessing.get("decoder", "")
         preparation = preprocessing_of(splits.train.shape, mean=mean, std=std, crop=self._side, decoder=decoder)
@@ -97,6 +98,11 @@ class ImageClassification(Classification):
         images: Any = arrays.Pictures(evaluation.samples)
         mistakes = worst_mistakes(images, truth, guess, confidence, evaluation.data.classes)
         return {**super().figures(model, evaluation), "mistakes": mistakes}
+
+    def _digits(self) -> arrays.ArraySplits:
+        if self.splits is not None:
+            raise UserError("the bundled digits have splits of their own", "leave --splits out, or name your --data")
+        return arrays.load_digits()
 
     def _read(self, source: str) -> arrays.ArraySplits:
         # A split list names files of a folder, which may well be called like a data set.
