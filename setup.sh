@@ -172,7 +172,12 @@ else
     if [ ! -t 1 ]; then quietly=--quiet; fi
     say "Installing the exact versions of requirements/$mode.txt with ${uv:-pip} (up to 3 GB to fetch; some minutes)"
     # Hashes are checked, and only ready-made wheels are taken: nothing is compiled or built from the network.
-    install $quietly --only-binary :all: --require-hashes -r "requirements/$mode.txt"
+    install $quietly --only-binary :all: --require-hashes -r requirements/runtime.txt
+    if [ "$mode" = dev ]; then
+        # One package in pure Python has no wheel: the locked setuptools, installed by now, packs it.
+        install $quietly --only-binary :all: --no-binary jsonpath-rw --no-build-isolation --require-hashes \
+            -r requirements/dev.txt
+    fi
     say "Installing DeepDIVA itself from this folder"
     install $quietly --no-index --no-deps --no-build-isolation -e .
     printf '%s\n' "$wanted" >"$stamp"

@@ -133,7 +133,10 @@ def test_a_changed_lock_file_is_installed(checkout: Checkout):
 def test_dev_adds_to_an_environment_and_stays(checkout: Checkout):
     checkout.setup()
     checkout.setup("--dev")
-    assert "-r requirements/dev.txt" in checkout.installations()[2]
+    _, _, runtime, dev, _ = checkout.installations()
+    assert "-r requirements/runtime.txt" in runtime
+    assert "--require-hashes -r requirements/dev.txt" in dev
+    assert "--only-binary :all: --no-binary jsonpath-rw --no-build-isolation" in dev  # the one that has no wheel
     assert "Nothing to install" in checkout.setup().stdout
     assert "Nothing to install" in checkout.setup("--dev").stdout
 
