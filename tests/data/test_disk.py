@@ -233,6 +233,7 @@ def test_room_that_cannot_be_asked_for_is_no_reason_to_refuse(tmp_path, monkeypa
         (0, "0 bytes"),
         (999, "999 bytes"),
         (1000, "1.0 kB"),
+        (999_999, "1.0 MB"),
         (9_912_422, "9.9 MB"),
         (2_640_397_119, "2.6 GB"),
         (5e12, "5000.0 GB"),

@@ -126,7 +126,7 @@ def check_room(folder: Path, needed: int, what: str) -> None:
 def in_units(size: float) -> str:
     """A number of bytes as people say it: `9.9 MB`, `2.6 GB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
+        if round(size, 1) < 1000 or unit == "GB":  # 999,999 bytes are 1.0 MB, not 1000.0 kB
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
     raise AssertionError
