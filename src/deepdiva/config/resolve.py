@@ -173,9 +173,7 @@ def _refused_ranges(merged: Merged) -> Iterator[Problem]:
     for path, text in find_ranges(merged.values):
         try:
             parse_range(text)
-            error = WrongValue(
-                f"`{text}` is a search range, but a run needs one value", "write one value"
-            )
+            error = WrongValue(f"`{text}` is a search range, but a run needs one value", "write one value")
         except WrongValue as wrong:
             error = wrong
         yield _problem_at(path.removesuffix(f".{CLASS}"), merged, error)
