@@ -1,8 +1,9 @@
 """CPU time from the command to the end of one short epoch, against a plain torch script that trains the same.
 
 Command:   .venv/bin/python benchmarks/bench_startup.py
-Expected:  `deepdiva run` within 1 s of CPU time of the plain script, though it checks the configuration, copies the
-           code, records the environment, validates twice, writes checkpoints and tests;
+Expected:  `deepdiva run` without figures within 1 s of CPU time of the plain script, though it checks the
+           configuration, copies the code, records the environment, validates twice, writes checkpoints and tests; with
+           figures about 1 s more on a quiet machine, most of it matplotlib for the learning curves at the end;
            `--help`, `runs ls` and `runs show` under 0.15 s each
 Every program is a process of its own; they run in turns, and medians are compared.
 """
