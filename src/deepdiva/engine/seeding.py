@@ -55,8 +55,12 @@ def permutation(stream: int, length: int) -> NDArray[np.int64]:
     Every index is hashed (the finaliser of SplitMix64, Steele et al., OOPSLA 2014) and the hashes are sorted: exact
     on every platform, and by no library whose generators may change between versions.
     """
-    hashes = _mixed(_counted(np.arange(1, length + 1)) + np.uint64(stream))
-    return np.argsort(hashes, kind="stable").astype(np.int64)
+    return np.argsort(words(stream, length), kind="stable").astype(np.int64)
+
+
+def words(stream: int, length: int, *, start: int = 0) -> NDArray[np.uint64]:
+    """The 64-bit words `start` … `start + length - 1` of a stream, shape (length,): its key's alone, as above."""
+    return _mixed(_counted(np.arange(start + 1, start + length + 1)) + np.uint64(stream))
 
 
 class Streams:
