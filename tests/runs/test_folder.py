@@ -164,3 +164,27 @@ heavy = {"torch", "numpy", "pydantic", "rich", "tensorboard", "PIL"} & set(sys.m
 sys.exit(", ".join(heavy) or 0)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_documents_of_a_run_and_the_files_beside_them(make):
+    folder = make()
+    (folder / "code").mkdir()
+    (folder / "code" / "code.json").write_text('{"digest": "c"}')
+    run = RunFolder.open(folder)
+    assert run.document("code/code.json") == {"digest": "c"}
+    assert run.document("code/other.json") is None
+    assert (run.names("code"), run.names("data")) == (["code.json"], [])
+    (folder / "code" / "code.json").write_text('["')
+    with pytest.raises(UserError, match="damaged"):
+        run.document("code/code.json")
+    (folder / "code" / "code.json").write_text("[]")
+    with pytest.raises(UserError, match="not written by DeepDIVA"):
+        run.document("code/code.json")
+
+
+def test_a_link_out_of_the_folder_is_not_followed(make, tmp_path):
+    folder = make()
+    (tmp_path / "secret.json").write_text("{}")
+    (folder / "code.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(UserError, match="leads out of the run folder"):
+        RunFolder.open(folder).document("code.json")

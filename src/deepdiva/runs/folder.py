@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from deepdiva.errors import UserError, UserErrors
 from deepdiva.runs.lines import read_lines
 from deepdiva.runs.record import NAME, read_record, seconds_of
+from deepdiva.runs.storage import StorageError
 
 _SILENCE = 3600.0  # seconds after which a process on another host, which cannot be asked, counts as gone
 _CLOCK_SLACK = 2.0  # seconds; the system gives the start of a process in whole ticks
@@ -98,6 +99,33 @@ class RunFolder:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
         return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+    def document(self, name: str) -> Mapping[str, Any] | None:
+        """The JSON document of a name such as `code/code.json`; None where there is none."""
+        import json
+
+        file = self.stream(name)
+        if file is None:
+            return None
+        with file:
+            try:
+                content = json.load(file)
+            except (ValueError, RecursionError) as error:
+                raise StorageError(f"{self.path / name} is damaged: {error}", "restore it from a copy") from error
+        if not isinstance(content, dict):
+            raise StorageError(f"{self.path / name} was not written by DeepDIVA")
+        return content
+
+    def stream(self, name: str) -> BinaryIO | None:
+        """A file of the folder, such as `code/source.tar.gz`, open for reading; None where there is none."""
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise StorageError(f"{path} is a link that leads out of the run folder", "such a link is never followed")
+        return path.open("rb") if path.is_file() else None
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files right below a folder of the run, such as `predictions`, sorted."""
+        return sorted(path.name for path in (self.path / folder).glob("*") if path.is_file())
 
 
 def find_runs(runs_dir: Path | str = "runs") -> Iterator[RunFolder]:
