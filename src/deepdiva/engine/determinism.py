@@ -27,6 +27,9 @@ _PORTABLE = {
 # Read by the dynamic linker before the program starts: only a new process gets it.
 _AT_EXEC = {"portable": {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-FMA4"}}
 _REEXECUTED = "DEEPDIVA_REEXECUTED"
+_BEFORE_TORCH = "DEEPDIVA_VARIABLES_BEFORE_TORCH"
+# Threads that wait for one another by spinning take five times the CPU time on a busy machine; no bit changes.
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,16 @@ def variables(level: str) -> dict[str, str]:
     return dict(_PORTABLE if level == "portable" else _REPEATABLE) | _AT_EXEC.get(level, {})
 
 
+def environment_of_new_process(level: str) -> dict[str, str]:
+    """The environment of a Python process that can be granted `level`: this one's, with the level's variables.
+
+    What another level has set in this process is not passed on; what its user set is.
+    """
+    ours = variables(os.environ.get(_BEFORE_TORCH, "seeded"))
+    others = {name: value for name, value in os.environ.items() if ours.get(name) != value}
+    return {**_WAITING, **others, **variables(level), _REEXECUTED: level, _BEFORE_TORCH: level}
+
+
 def default_threads() -> int:
     """The number of threads for a run that does not say: the cores this process may use, at most eight."""
     try:
@@ -67,10 +80,10 @@ def default_threads() -> int:
 def prepare(level: str) -> None:
     """Sets the level's variables in this process; call it before torch is imported."""
     if "torch" not in sys.modules:
-        # Threads that wait for one another by spinning take five times the CPU time on a busy machine; no bit changes.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        for name, value in _WAITING.items():
+            os.environ.setdefault(name, value)
         os.environ.update(variables(level))
-        os.environ["DEEPDIVA_VARIABLES_BEFORE_TORCH"] = level
+        os.environ[_BEFORE_TORCH] = level
 
 
 def needs_new_process(level: str) -> bool:
@@ -82,7 +95,7 @@ def needs_new_process(level: str) -> bool:
 
 def execute_again(level: str) -> None:
     """Replaces this process by the same command with the level's variables set; does not return."""
-    environment = {**os.environ, **variables(level), _REEXECUTED: level, "DEEPDIVA_VARIABLES_BEFORE_TORCH": level}
+    environment = environment_of_new_process(level)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, [sys.executable, *_interpreter_words()], environment)
@@ -92,7 +105,7 @@ def late_variables(level: str) -> tuple[str, ...]:
     """The variables that did not reach the libraries: missing, or set after torch was loaded."""
     wanted = variables(level)
     wrong = [name for name, value in wanted.items() if os.environ.get(name) != value]
-    before_torch = os.environ.get("DEEPDIVA_VARIABLES_BEFORE_TORCH") == level
+    before_torch = os.environ.get(_BEFORE_TORCH) == level
     if "torch" in sys.modules and not before_torch:
         return tuple(wanted)
     at_exec = _AT_EXEC.get(level, {}) if os.environ.get(_REEXECUTED) != level else {}

@@ -27,6 +27,7 @@ from deepdiva.experiments.components import (
     problems_of,
 )
 from deepdiva.experiments.data_proof import DataProof
+from deepdiva.experiments.excerpt import Excerpt
 from deepdiva.runs.contents import config_text, data_files
 from deepdiva.runs.folder import RunFolder, shown_path
 from deepdiva.runs.run import Run
@@ -75,8 +76,21 @@ def train_resolved(
     parent: str | None = None,
     progress: Progress | None = None,
     proof: DataProof | None = None,
+    code: Path | None = None,
+    excerpt: Excerpt | None = None,
 ) -> RunFolder:
-    """As `train`, for a configuration that knows where each of its values came from."""
+    """As `train`, for a configuration that knows where each of its values came from.
+
+    Args:
+        resolved: The configuration.
+        command: As in `train`, and so are `kind`, `parent`, `progress` and `proof`.
+        kind: See there.
+        parent: See there.
+        progress: See there.
+        proof: See there.
+        code: The copy of the code (`code/` of another run) that the current directory was restored from.
+        excerpt: The part of the training that is wanted; the whole of it by default.
+    """
     resolved = _settle(resolved)
     config, watcher = resolved.config, progress or SilentProgress()
     granted = determinism.apply(config.determinism, config.threads)
@@ -93,11 +107,12 @@ def train_resolved(
         data=config.data,
         determinism=granted.to_mapping(),
         tensorboard=config.logging.tensorboard,
+        code=code,
     )
     with what_remains(run), run:
         _tell_of_code(run, watcher)
         say_what_is_granted(granted, watcher)
-        execute(run, resolved, device, watcher, proof=proof or DataProof())
+        execute(run, resolved, device, watcher, proof=proof or DataProof(), excerpt=excerpt or Excerpt())
     return RunFolder.open(run.path)
 
 
@@ -128,6 +143,7 @@ def execute(
     *,
     proof: DataProof,
     resume_from: checkpoint.Checkpoint | None = None,
+    excerpt: Excerpt | None = None,
 ) -> None:
     """What happens inside a run folder: data, model, training, test.
 
@@ -138,6 +154,7 @@ def execute(
         progress: Whoever watches.
         proof: What the data must be.
         resume_from: Where to go on; None to begin.
+        excerpt: The part of the training that is wanted; the whole of it by default.
 
     Raises:
         UserErrors: What is configured does not fit the data.
@@ -157,8 +174,10 @@ def execute(
 
     streams.seed_globals("initialisation")
     model = task.build_model(lambda: build_model(config)).to(device)
+    excerpt = excerpt or Excerpt()
     if resume_from is None:
         _load_initial_weights(config, model)
+        excerpt.perturb(model, streams)
     optimizer = build_optimizer(config, model)
     steps = config.epochs * count_steps(len(data.train), config.batch_size, config.training.accumulate)
     trainer = Trainer(
@@ -173,16 +192,19 @@ def execute(
         device=device,
         progress=progress,
     )
-    if resume_from is not None:
-        trainer.restore(resume_from)
+    begin = resume_from or excerpt.first_checkpoint()
+    if begin is not None:
+        trainer.restore(begin)
     if not gc.isenabled():
         # So the command line starts. Nothing made so far is garbage: from here on the collector need only look at
         # what the training makes. Elsewhere it may be the rest of an earlier training, which must not stay for good.
         gc.freeze()
         gc.enable()
     _tell(run, progress, config, data, model, device)
-    trainer.fit()
+    trainer.fit(until=excerpt.until, watch=excerpt.watcher(model))
     run.record(digests=trainer.digests(), best=trainer.best())
+    if excerpt.until is not None:  # what follows the last step is no part of it
+        return
     run.record(results=trainer.test())
     if config.logging.figures != "none":
         _draw_curves(run)

@@ -134,6 +134,15 @@ def capture(directory: Path, destination: Path, *, exclude: Path, storage: Stora
     )
 
 
+def copy(code: Path, destination: Path, storage: Storage) -> str:
+    """Copy the record of another run's code into `destination`, byte by byte, and give its digest."""
+    storage.make_directory(destination)
+    for name in (ARCHIVE, STAGED, UNSTAGED, RECORD):
+        if (code / name).is_file():
+            storage.write(destination / name, (code / name).read_bytes())
+    return str(json.loads((destination / RECORD).read_bytes())["digest"])
+
+
 def restore(code: Path, destination: Path) -> list[str]:
     """Unpack the copy in `code` (a run's folder) into the empty folder `destination`, proving every file; the names."""
     record = json.loads((code / RECORD).read_text(encoding="utf-8"))

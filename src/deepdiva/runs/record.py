@@ -29,6 +29,7 @@ def new_record(folder: Path, **facts: Any) -> dict[str, Any]:
         "task": facts["task"],
         "data": facts["data"],
         "command": facts["command"],
+        "directory": Path(os.path.relpath(Path.cwd(), folder.resolve())).as_posix(),
         "created": now(),
         "finished": None,
         "duration": None,

@@ -86,6 +86,7 @@ class Run:
         data: str | None = None,
         determinism: Mapping[str, Any] | None = None,
         tensorboard: bool = True,
+        code: Path | None = None,
         storage: Storage | None = None,
     ) -> Self:
         """Make a new run folder and record what is known before the first step: command, config, code, environment.
@@ -103,6 +104,8 @@ class Run:
             data: Where the data came from.
             determinism: What was asked for and what was granted.
             tensorboard: Whether to keep TensorBoard's mirror of the events.
+            code: The copy of the code (`code/` of another run) that the current directory was restored from: it is
+                recorded as it stands.
             storage: Where changes go.
         """
         from deepdiva.runs.capsule import require_clean
@@ -110,7 +113,7 @@ class Run:
         check_experiment(experiment)
         storage, runs_dir = storage or Storage(), Path(runs_dir).absolute()
         settings = plain_settings(config)
-        if not (settings.get("allow_dirty", False) if allow_dirty is None else allow_dirty):
+        if code is None and not (settings.get("allow_dirty", False) if allow_dirty is None else allow_dirty):
             require_clean(Path.cwd(), runs_dir=runs_dir)
         made: list[Path] = []
         try:
@@ -132,7 +135,7 @@ class Run:
         run = cls(folder, storage, Mirror(folder / "tensorboard", storage) if tensorboard else None)
         run._made = made
         try:
-            run._capture(config, runs_dir)
+            run._capture(config, runs_dir, code)
         except BaseException as error:
             run.finish(error)
             raise
@@ -278,16 +281,19 @@ class Run:
             if str(problem) != str(error):
                 error.add_note(f"and while the run was ended: {problem}")
 
-    def _capture(self, config: Config | Mapping[str, Any] | None, runs_dir: Path) -> None:
+    def _capture(self, config: Config | Mapping[str, Any] | None, runs_dir: Path, restored: Path | None) -> None:
         """Record configuration, code and environment; part of `create`."""
         from deepdiva.runs import capsule, environment, repetition
 
         if config is not None:
             self.write_config(config)
-        code = capsule.capture(Path.cwd(), self.path / "code", exclude=runs_dir, storage=self.storage)
+        if restored is None:
+            code = capsule.capture(Path.cwd(), self.path / "code", exclude=runs_dir, storage=self.storage).digest
+        else:
+            code = capsule.copy(restored, self.path / "code", self.storage)
         determinism = self._record["determinism"]
         digest = environment.capture(self.path / "environment", determinism=determinism, storage=self.storage)
-        self.record(digests={"code": code.digest, "environment": digest})
+        self.record(digests={"code": code, "environment": digest})
         self.write_text(repetition.NAME, repetition.reproduction_script(self.path, self._record, self._settings))
 
     def _keep_picture(self, name: Path, image: Image) -> bytes:
