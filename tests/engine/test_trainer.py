@@ -6,7 +6,8 @@ import json
 import os
 import random
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -247,8 +248,8 @@ def test_mixed_precision_trains_and_resumes(make_trainer: Make, precision: str):
     again.fit()
     assert again.digests() == whole.digests()
     if precision == "float16":
-        assert again._scaler.get_scale() == whole._scaler.get_scale()
-        assert again._scaler.state_dict() == whole._scaler.state_dict()
+        assert again.state.scaler.get_scale() == whole.state.scaler.get_scale()
+        assert again.state.scaler.state_dict() == whole.state.scaler.state_dict()
 
 
 def test_clipping_sees_gradients_without_the_scale_of_half_precision(make_trainer: Make):
@@ -544,3 +545,58 @@ def test_the_log_says_how_a_training_went(make_trainer: Make):
     text = Path(trainer.run.path / "log.txt").read_text()
     assert "epoch   0/1  |  val  loss" in text
     assert "epoch   1/1  |  train  loss" in text
+
+
+# -- a part of a training -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("until", [0, 1, 3, STEPS, STEPS + 2, 2 * STEPS])
+def test_until_a_step_gives_what_the_whole_training_had_there(make_trainer: Make, clouds: type, until: int):
+    settings: dict[str, Any] = {"training": {"checkpoint_every": 1, "keep_every": 1, "validate_every": 2}}
+    settings |= {"schedule": SCHEDULES["StepLR"], "epochs": 3}
+    recorded: dict[int, dict[str, str]] = {}
+
+    class Noting(SilentProgress):
+        def step(self, epoch: int, done: int, loss: float | None) -> None:
+            if trainer.position.step % STEPS:
+                recorded[trainer.position.step] = trainer.digests()
+
+    trainer = make_trainer(clouds(trembling=True), progress=Noting(), **settings)
+    trainer.fit()
+    for step in kept(trainer):
+        recorded[step] = checkpoint.load(checkpoint.folder(trainer.run.path / "checkpoints", step)).training["digests"]
+    part = make_trainer(clouds(trembling=True), **settings)
+    part.fit(until=until)
+    assert part.position.step == until
+    assert part.digests() == recorded[until]
+    assert steps_with(part, "train/batch/loss") == list(range(1, until + 1))
+    assert steps_with(part, "train/loss") == [STEPS * epoch for epoch in range(1, until // STEPS + 1)]
+    part.fit()  # and on to the end, as if it had not stopped
+    assert part.digests() == trainer.digests()
+
+
+def test_until_a_step_from_a_checkpoint(make_trainer: Make):
+    settings: dict[str, Any] = {"training": {"keep_every": 1}, "epochs": 3}
+    whole = make_trainer(**settings)
+    whole.fit()
+    directory = whole.run.path / "checkpoints"
+    begin, end = (checkpoint.load(checkpoint.folder(directory, step)) for step in (STEPS, 2 * STEPS))
+    part = make_trainer(**settings)
+    part.restore(begin)
+    part.fit(until=2 * STEPS)
+    assert part.digests() == end.training["digests"]
+    assert steps_with(part, "val/loss") == [2 * STEPS]
+
+
+def test_the_last_step_is_watched_and_no_other(make_trainer: Make):
+    watched: list[str] = []
+
+    @contextmanager
+    def watch() -> Iterator[None]:
+        watched.append(f"from {trainer.position.step}")
+        yield
+        watched.append(f"to {trainer.position.step}")
+
+    trainer = make_trainer()
+    trainer.fit(until=STEPS + 1, watch=watch)
+    assert watched == [f"from {STEPS}", f"to {STEPS + 1}"]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.engine import checkpoint
 from deepdiva.engine.device import autocast
 from deepdiva.engine.evaluation import evaluate, evaluating, score_of
-from deepdiva.engine.fingerprint import StepDigest, state_digest
+from deepdiva.engine.fingerprint import StepDigest
 from deepdiva.engine.interrupt import Interruption
 from deepdiva.engine.loaders import Loader, Plan, count_steps, group_batches, names_of
 from deepdiva.engine.progress import Progress, describe
 from deepdiva.engine.recorder import EpochSums, StepRecord, StepRecorder
+from deepdiva.engine.state import Position, TrainingState
 
 if TYPE_CHECKING:
     import torch
@@ -26,21 +28,6 @@ if TYPE_CHECKING:
     from deepdiva.engine.seeding import Streams
     from deepdiva.engine.task import DataSplits, Evaluation, StepOutput, Task
     from deepdiva.runs.run import Run
-
-
-@dataclass
-class Position:
-    """How far a training has come: with the seed, all that the order and the randomness of what follows depend on."""
-
-    epoch: int = 0  # epochs finished
-    step_in_epoch: int = 0  # optimizer steps done in the epoch after those
-    step: int = 0  # optimizer steps done in all
-    best_step: int | None = None
-    best_epoch: int | None = None
-    best_value: float | None = None
-    best_loss: float | None = None
-    without_improvement: int = 0  # validations since the best one
-    finished: bool = False
 
 
 class Trainer:
@@ -88,9 +75,9 @@ class Trainer:
 
         self.task, self.data, self.model, self.optimizer, self.schedule = task, data, model, optimizer, schedule
         self.config, self.run, self.streams, self.device, self.progress = config, run, streams, device, progress
-        self.position = Position()
         self._context = autocast(device, config.precision)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
+        scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
+        self.state = TrainingState(model, optimizer, schedule, scaler, clip_norm=config.training.clip_norm)
         self._train_loader = self._loader("train")
         self._val_loader = self._loader("val")
         self._steps = StepRecorder(run, every=config.logging.every, names=names_of(data.train))
@@ -99,17 +86,29 @@ class Trainer:
         self._steps_per_epoch = count_steps(len(data.train), config.batch_size, config.training.accumulate)
         self._resumed = False
 
-    def fit(self) -> None:
-        """Trains from the present position to the last epoch, or until the validation score stops improving."""
+    @property
+    def position(self) -> Position:
+        """How far it has come."""
+        return self.state.position
+
+    def fit(self, *, until: int | None = None, watch: Callable[[], AbstractContextManager[None]] | None = None) -> None:
+        """Trains from the present position to the last epoch, or until the validation score stops improving.
+
+        Args:
+            until: Stops after this optimizer step (counted from the first of the training): right after it, or, at
+                the last step of an epoch, after all that ends the epoch. `digests` then gives what an uninterrupted
+                training had there.
+            watch: What the step `until` runs in, from the loading of its batches to the optimizer.
+        """
         self.progress.started(epochs=self.config.epochs, steps_per_epoch=self._steps_per_epoch)
         try:
             with Interruption() as interruption:
                 if not self._resumed:
                     self._validate(epoch=0)
                     self._keep()
-                while not self.position.finished and self.position.epoch < self.config.epochs:
-                    self._train_epoch(self.position.epoch + 1, interruption)
-                    self._end_epoch(interruption)
+                while not self._is_over(until):
+                    if self._train_epoch(self.position.epoch + 1, interruption, until=until, watch=watch):
+                        self._end_epoch(interruption)
         finally:
             self.progress.finished()
 
@@ -131,20 +130,13 @@ class Trainer:
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Continues from a checkpoint of the same run."""
-        training = saved.training
-        checkpoint.load_weights(self.model, saved.model, str(saved.path))
-        self.optimizer.load_state_dict(training["optimizer"])
-        self.schedule.load_state_dict(training["schedule"])
-        self._scaler.load_state_dict(training["scaler"])
-        self.position = Position(**training["position"])
-        self._steps.sums = EpochSums(**training["sums"])
+        self.state.restore(saved)
+        self._steps.sums = EpochSums(**saved.training["sums"])
         self._resumed = True
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the model's state (`weights`) and of it with optimizer and schedule (`state`)."""
-        weights = self.model.state_dict()
-        rest = {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
-        return {"weights": state_digest(weights), "state": state_digest({"model": weights, **rest})}
+        """SHA-256 of the model's state (`weights`) and of it with all that steps it (`state`)."""
+        return self.state.digests()
 
     def best(self) -> dict[str, Any] | None:
         """Epoch, step, metric and value of the best validation; None when no score was a number."""
@@ -155,24 +147,43 @@ class Trainer:
 
     # -- one epoch -----------------------------------------------------------------------------------------------
 
-    def _train_epoch(self, epoch: int, interruption: Interruption) -> None:
+    def _is_over(self, until: int | None) -> bool:
+        position = self.position
+        over = position.finished or position.epoch >= self.config.epochs
+        return over or (until is not None and position.step >= until)
+
+    def _train_epoch(
+        self,
+        epoch: int,
+        interruption: Interruption,
+        *,
+        until: int | None = None,
+        watch: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> bool:
+        """The steps of an epoch from the present position on; whether it got to the last one."""
         started, first = time.perf_counter(), self.position.step_in_epoch
-        groups = group_batches(self._train_loader.plan(epoch), self.config.training.accumulate)[first:]
+        left = None if until is None else until - self.position.step
+        groups = group_batches(self._train_loader.plan(epoch), self.config.training.accumulate)[first:][:left]
         batches = self._train_loader.batches(epoch, [indices for group in groups for indices in group])
         every = self.config.training.checkpoint_every
         self.model.train()
+        unwatched = nullcontext()
         clock = time.perf_counter()
         for group in groups:
-            record = self._step(epoch, group, batches, clock)
+            with watch() if watch is not None and self.position.step + 1 == until else unwatched:
+                record = self._step(epoch, group, batches, clock)
             clock += record.seconds
             self._steps.add(record)
             self.progress.step(epoch, self.position.step_in_epoch, self._steps.last_loss)
-            last = self.position.step_in_epoch == first + len(groups)
+            last = self.position.step_in_epoch == self._steps_per_epoch
             if not last and (interruption.requested or (every and self.position.step % every == 0)):
                 self._keep()
                 interruption.check()
         self._steps.write()
+        if self.position.step_in_epoch < self._steps_per_epoch:
+            return False
         self._log_epoch(epoch, time.perf_counter() - started, sum(len(i) for group in groups for i in group))
+        return True
 
     def _step(self, epoch: int, group: Plan, batches: Iterator[Any], clock: float) -> StepRecord:
         """One optimizer step over the batches of `group`; their losses count by their sizes."""
@@ -180,13 +191,11 @@ class Trainer:
         rate = self.optimizer.param_groups[0]["lr"]
         if len(group) == 1:
             output = self._forward(next(batches), 0)
-            self._backward(output.loss)
+            self.state.backward(output.loss)
             loss, measures = output.loss.detach(), output.measures
         else:
             loss, measures = self._accumulate(islice(batches, len(group)), total)
-        self._update()
-        self.position.step += 1
-        self.position.step_in_epoch += 1
+        self.state.update()
         seconds = time.perf_counter() - clock
         state = self._state_digest()
         return StepRecord(self.position.step, epoch, total, loss, measures, rate, state, group, seconds, time.time())
@@ -205,29 +214,11 @@ class Trainer:
             output = self._forward(batch, place)
             weight = output.size / total
             share = output.loss * weight
-            self._backward(share)
+            self.state.backward(share)
             shares.append(share.detach())
             for name, value in output.measures.items():
                 measures[name] = measures.get(name, 0) + value.float().mean() * weight
         return sum(shares[1:], start=shares[0]), measures
-
-    def _backward(self, loss: Tensor) -> None:
-        (self._scaler.scale(loss) if self._scaler.is_enabled() else loss).backward()  # type: ignore[no-untyped-call]
-
-    def _update(self) -> None:
-        import torch
-
-        limit = self.config.training.clip_norm
-        if limit is not None:
-            self._scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        if self._scaler.is_enabled():
-            self._scaler.step(self.optimizer)
-            self._scaler.update()
-        else:
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.after_step()
 
     def _log_epoch(self, epoch: int, seconds: float, samples: int) -> None:
         values = {f"train/{name}": value for name, value in self._steps.sums.means().items()}
@@ -325,10 +316,7 @@ class Trainer:
         self._steps.write()
         logs = self.run.sync()
         training = {
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self._scaler.state_dict(),
-            "position": asdict(self.position),
+            **self.state.rest(),
             "sums": asdict(self._steps.sums),
             "logs": logs,
             "digests": digests or self.digests(),

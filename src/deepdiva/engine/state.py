@@ -1,0 +1,102 @@
+"""All that a training changes: its model, what steps it, and how far it has come. A checkpoint holds this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from deepdiva.engine.checkpoint import Checkpoint, load_weights
+from deepdiva.engine.fingerprint import state_digest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from deepdiva.engine.schedule import Schedule
+
+
+@dataclass
+class Position:
+    """How far a training has come: with the seed, all that the order and the randomness of what follows depend on."""
+
+    epoch: int = 0  # epochs finished
+    step_in_epoch: int = 0  # optimizer steps done in the epoch after those
+    step: int = 0  # optimizer steps done in all
+    best_step: int | None = None
+    best_epoch: int | None = None
+    best_value: float | None = None
+    best_loss: float | None = None
+    without_improvement: int = 0  # validations since the best one
+    finished: bool = False
+
+
+class TrainingState:
+    """A model with its optimizer, schedule, scaler of half precision and position.
+
+    Args:
+        model: The network, on its device.
+        optimizer: Built over the model's parameters.
+        schedule: When the learning rate changes, and to what.
+        scaler: Scales the loss of half precision; not enabled otherwise.
+        clip_norm: The longest gradient, as a norm over all parameters; None for no limit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        scaler: torch.amp.GradScaler,
+        *,
+        clip_norm: float | None,
+    ) -> None:
+        self.model, self.optimizer, self.schedule, self.scaler = model, optimizer, schedule, scaler
+        self.position = Position()
+        self._clip_norm = clip_norm
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of `loss`."""
+        (self.scaler.scale(loss) if self.scaler.is_enabled() else loss).backward()  # type: ignore[no-untyped-call]
+
+    def update(self) -> None:
+        """One step of the optimizer with the gradients added so far, and of the schedule."""
+        import torch
+
+        if self._clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.after_step()
+        self.position.step += 1
+        self.position.step_in_epoch += 1
+
+    def rest(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the model."""
+        return {**self._steppers(), "position": asdict(self.position)}
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Takes everything from a checkpoint."""
+        training: Mapping[str, Any] = saved.training
+        load_weights(self.model, saved.model, str(saved.path))
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.schedule.load_state_dict(training["schedule"])
+        self.scaler.load_state_dict(training["scaler"])
+        self.position = Position(**training["position"])
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the model's state (`weights`) and of it with optimizer, schedule and scaler (`state`)."""
+        weights = self.model.state_dict()
+        return {"weights": state_digest(weights), "state": state_digest({"model": weights, **self._steppers()})}
+
+    def _steppers(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
