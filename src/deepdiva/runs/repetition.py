@@ -32,13 +32,16 @@ _LINK = """\
 """
 
 
-def reproduction_script(folder: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def reproduction_script(
+    folder: Path, record: Mapping[str, Any], settings: Mapping[str, Any], *, restored: bool = False
+) -> str:
     """The text of `reproduce.sh` for the run in `folder`, made in the directory where the run was started.
 
     Args:
         folder: The run folder, with the copy of the code in it.
         record: What `run.json` says.
         settings: The configuration; empty for a loop of one's own without one.
+        restored: Whether that directory was restored from another run, and will be removed.
     """
     code = json.loads((folder / "code" / "code.json").read_bytes())
     if "task" in settings:
@@ -49,20 +52,35 @@ def reproduction_script(folder: Path, record: Mapping[str, Any], settings: Mappi
     return _SCRIPT.format(
         id=record["id"],
         directory=shlex.quote(code.get("directory", ".")),
-        links="".join(_links(folder, settings)),
+        links="".join(_links(folder, settings, restored=restored)),
         command=command,
         **versions,
     )
 
 
-def _links(folder: Path, settings: Mapping[str, Any]) -> Iterator[str]:
+def named_paths(settings: Mapping[str, Any]) -> list[str]:
+    """What a configuration says that may name a file or folder relative to where the run was started.
+
+    >>> named_paths({"data": "../png", "task": {"class": "points", "n": 5}, "runs_dir": "runs", "model": None})
+    ['../png', 'points']
+    """
+    texts = _texts([value for name, value in settings.items() if name != "runs_dir"])
+    return [text for text in dict.fromkeys(texts) if text not in ("", ".", "..") and _may_be_path(text)]
+
+
+def _links(folder: Path, settings: Mapping[str, Any], *, restored: bool) -> Iterator[str]:
     """A line for every file or folder that a setting names and that may be no part of the code, such as the data."""
-    for text in dict.fromkeys(_texts([value for name, value in settings.items() if name != "runs_dir"])):
+    for text in named_paths(settings):
         path = Path(text)
-        if path.is_absolute() or text in ("", ".", "..") or not os.path.lexists(path):
+        if not os.path.lexists(path):
             continue
-        target = os.path.relpath(path.absolute(), folder)
+        # In code that was restored, what a link leads to stays, and the link does not.
+        target = os.path.relpath(path.resolve() if restored else path.absolute(), folder.resolve())
         yield _LINK.format(name=shlex.quote(str(path)), above=shlex.quote(str(path.parent)), target=shlex.quote(target))
+
+
+def _may_be_path(text: str) -> bool:
+    return "\0" not in text and "\n" not in text and len(text) < 4096 and not Path(text).is_absolute()
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -294,7 +294,8 @@ class Run:
         determinism = self._record["determinism"]
         digest = environment.capture(self.path / "environment", determinism=determinism, storage=self.storage)
         self.record(digests={"code": code, "environment": digest})
-        self.write_text(repetition.NAME, repetition.reproduction_script(self.path, self._record, self._settings))
+        text = repetition.reproduction_script(self.path, self._record, self._settings, restored=restored is not None)
+        self.write_text(repetition.NAME, text)
 
     def _keep_picture(self, name: Path, image: Image) -> bytes:
         buffer = io.BytesIO()
