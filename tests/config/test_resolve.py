@@ -249,7 +249,11 @@ any_config = st.fixed_dictionaries(
         "allow_dirty": st.booleans(),
         "training": st.fixed_dictionaries(
             {},
-            optional={"clip_norm": st.none() | st.floats(0, exclude_min=True), "patience": st.integers(1, 9)},
+            optional={
+                "clip_norm": st.none() | st.floats(0, exclude_min=True),
+                "patience": st.integers(1, 9),
+                "ema": st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True),
+            },
         ),
         "logging": st.fixed_dictionaries({}, optional={"tensorboard": st.booleans(), "every": st.integers(0, 9)}),
         "task": st.fixed_dictionaries(

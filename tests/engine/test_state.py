@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
 from deepdiva.engine import checkpoint
 from deepdiva.engine.schedule import Schedule
 from deepdiva.engine.state import Position, TrainingState
+from deepdiva.errors import UserError
 from deepdiva.runs.storage import Storage
 
 
-def make(*, clip_norm: float | None = None, half: bool = False) -> TrainingState:
+def make(*, clip_norm: float | None = None, half: bool = False, decay: float | None = None) -> TrainingState:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     schedule = Schedule(torch.optim.lr_scheduler.StepLR(optimizer, 2), "step")
     scaler = torch.amp.GradScaler("cpu", enabled=half)
-    return TrainingState(model, optimizer, schedule, scaler, clip_norm=clip_norm)
+    return TrainingState(model, optimizer, schedule, scaler, clip_norm=clip_norm, decay=decay)
 
 
 def train(state: TrainingState, steps: int) -> None:
@@ -68,11 +70,11 @@ def test_no_gradient_is_longer_than_the_limit():
 
 
 def test_what_a_checkpoint_holds_goes_on_to_the_same_bits(tmp_path: Path):
-    for half in (False, True):
-        whole = make(half=half)
+    for half, decay in ((False, None), (True, None), (False, 0.9)):
+        whole = make(half=half, decay=decay)
         train(whole, 2)
-        kept = saved(whole, tmp_path / str(half))
-        other = make(half=half)
+        kept = saved(whole, tmp_path / f"{half}-{decay}")
+        other = make(half=half, decay=decay)
         train(other, 1)
         other.restore(kept)
         assert other.digests() == whole.digests()
@@ -82,8 +84,15 @@ def test_what_a_checkpoint_holds_goes_on_to_the_same_bits(tmp_path: Path):
         assert other.digests() == whole.digests()
 
 
+def test_a_checkpoint_without_a_moving_average_cannot_continue_one(tmp_path: Path):
+    kept = saved(make(), tmp_path)
+    assert kept.evaluated is kept.model
+    with pytest.raises(UserError, match="holds no moving average"):
+        make(decay=0.9).restore(kept)
+
+
 def test_the_digests_see_every_part():
-    state = make(half=True)
+    state = make(half=True, decay=0.9)
     train(state, 2)
     first = state.digests()
     state.optimizer.param_groups[0]["lr"] = 0.3
@@ -91,7 +100,13 @@ def test_the_digests_see_every_part():
     assert rate["weights"] == first["weights"]
     assert rate["state"] != first["state"]
     state.scaler.update(1024.0)
-    assert state.digests()["state"] != rate["state"]
+    scale = state.digests()
+    assert scale["state"] != rate["state"]
+    with torch.no_grad():
+        state.evaluated.get_parameter("0.bias").add_(1)
+    average = state.digests()
+    assert average["weights"] == first["weights"]
+    assert average["state"] != scale["state"]
     with torch.no_grad():
         state.model.get_buffer("1.running_mean").add_(1)
     assert state.digests()["weights"] != first["weights"]

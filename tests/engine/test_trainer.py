@@ -457,6 +457,38 @@ def test_accumulation_and_clipping_resume_to_the_same_bits(make_trainer: Make):
     check_resume(make_trainer, 4, **settings)
 
 
+@pytest.mark.parametrize("at", [3, 4])
+def test_a_moving_average_resumes_to_the_same_bits(make_trainer: Make, clouds: type, at: int):
+    check_resume(make_trainer, at, task=clouds(trembling=True), training={"ema": 0.9, "patience": 2})
+
+
+def test_the_moving_average_is_what_is_validated_tested_and_read(
+    make_trainer: Make, make_network: Callable[..., nn.Module]
+):
+    plain, averaged = (make_trainer(epochs=3, training={"ema": decay, "keep_every": 1}) for decay in (None, 0.9))
+    for trainer in (plain, averaged):
+        trainer.fit()
+    digests = [trainer.digests() for trainer in (plain, averaged)]
+    assert digests[0]["weights"] == digests[1]["weights"]  # it follows the training and never steers it
+    assert digests[0]["state"] != digests[1]["state"]
+    losses = [[event["values"]["val/loss"] for event in events(trainer, "val/loss")] for trainer in (plain, averaged)]
+    assert losses[0][0] == losses[1][0]
+    assert all(one != other for one, other in zip(losses[0][1:], losses[1][1:], strict=True))
+    best = averaged.best()
+    assert best is not None
+    path = checkpoint.folder(averaged.run.path / "checkpoints", best["step"])
+    averaged.test()
+    assert averaged.digests()["weights"] == digests[1]["weights"]  # the test needs only the averaged weights
+    weights = checkpoint.read_weights(path)
+    assert state_digest(weights) == state_digest(averaged.state.evaluated.state_dict())
+    assert state_digest(weights) != state_digest(checkpoint.load(path).model)
+    model = make_network()
+    model.load_state_dict(weights)
+    other = make_trainer(model=model, epochs=0)
+    other.fit()
+    assert other.best() == {**best, "epoch": 0, "step": 0}
+
+
 def test_ctrl_c_in_the_last_validation_is_heeded_and_only_the_test_is_left(make_trainer: Make):
     whole = make_trainer(epochs=1)
     whole.fit()

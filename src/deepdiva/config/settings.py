@@ -39,6 +39,7 @@ OTHER_NAMES = {
     "ignoregit": "allow_dirty",
     "amp": "precision",
     "early_stopping": "training.patience",
+    "ema_decay": "training.ema",
     "gradient_clip_val": "training.clip_norm",
     "accumulate_grad_batches": "training.accumulate",
     "load_model": "training.init_from",
@@ -95,13 +96,10 @@ def suggest(name: str, settings: Mapping[str, Setting], also: Iterable[str] = ()
     for path in candidates:
         leaves.setdefault(path.rpartition(".")[2], path)
     candidates = {_folded(key): path for key, path in (OTHER_NAMES | leaves | candidates).items() if path in candidates}
-    for wanted in dict.fromkeys([_folded(name), _folded(name.rpartition(".")[2])]):
-        if wanted in candidates:
-            return candidates[wanted]
-        matches = difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.7)
-        if matches:
-            return candidates[matches[0]]
-    return None
+    forms = list(dict.fromkeys([_folded(name), _folded(name.rpartition(".")[2])]))
+    exact = [form for form in forms if form in candidates]
+    near = [match for form in forms for match in difflib.get_close_matches(form, candidates, n=1, cutoff=0.7)]
+    return next((candidates[match] for match in [*exact, *near]), None)
 
 
 def _folded(name: str) -> str:

@@ -18,14 +18,11 @@ from pydantic import (
     model_validator,
 )
 
+from deepdiva.config.influence import WITHOUT_INFLUENCE
 from deepdiva.config.schema import Setting, settings_of, wrong_value
 from deepdiva.config.values import Component, Range, in_words, plain
 from deepdiva.config.yaml_writer import write
 from deepdiva.errors import Problem, UserErrors, did_you_mean
-
-WITHOUT_INFLUENCE = ("experiment", "runs_dir", "allow_dirty", "logging", "workers")
-"""Settings that say where results are kept or shown, or how fast: left out of the digest."""
-
 
 # Built when first used: `--help` reads only the fields, and building costs as much as importing pydantic.
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
@@ -45,6 +42,7 @@ class Training(BaseModel):
         accumulate: Batches whose gradients are summed for one step of the optimizer.
         clip_norm: Largest norm of the gradient; longer gradients are scaled down to it.
         patience: Validations without a better score after which training ends early.
+        ema: Weight of the past in a moving average of the weights, such as 0.999; the averaged model is evaluated.
         checkpoint_every: Steps between two checkpoints, besides the one after every epoch.
         keep_every: Epochs between two checkpoints that are kept besides the last and the best.
         init_from: A run's folder or a weights file to fine-tune from.
@@ -56,6 +54,7 @@ class Training(BaseModel):
     accumulate: Annotated[int, Range(1)] = 1
     clip_norm: Annotated[float, Range(gt=0)] | None = None
     patience: Annotated[int, Range(1)] | None = None
+    ema: Annotated[float, Range(gt=0, lt=1)] | None = None
     checkpoint_every: Annotated[int, Range(1)] | None = None
     keep_every: Annotated[int, Range(1)] | None = None
     init_from: str | None = None

@@ -46,6 +46,12 @@ class Checkpoint:
     model: dict[str, Tensor]
     training: dict[str, Any]
 
+    @property
+    def evaluated(self) -> dict[str, Tensor]:
+        """The weights that were validated: those of the moving average where the training kept one."""
+        average: dict[str, Any] | None = self.training.get("average")
+        return self.model if average is None else average["model"]
+
 
 def save(directory: Path, step: int, model: nn.Module, training: Mapping[str, Any], storage: Storage) -> Path:
     """Writes one checkpoint below `directory` and gives its folder; it exists once its manifest does."""
@@ -160,6 +166,8 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
 def read_weights(source: Path) -> dict[str, Tensor]:
     """The state dictionary in a `.safetensors` file, a `.pt`/`.pth` file of plain tensors, or a checkpoint's folder.
 
+    Of a checkpoint it is what was validated, the averaged weights where there are such.
+
     Raises:
         UserError: There is no such file, or it cannot be read as weights without running code from it.
     """
@@ -167,7 +175,7 @@ def read_weights(source: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     if (source / "manifest.json").is_file():
-        return load(source).model
+        return load(source).evaluated
     if not source.is_file():
         raise UserError(f"{source}: no such weights", "give a run folder, a .safetensors or a .pt file")
     try:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from deepdiva.engine.average import Average
 from deepdiva.engine.checkpoint import Checkpoint, load_weights
 from deepdiva.engine.fingerprint import state_digest
+from deepdiva.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +34,7 @@ class Position:
 
 
 class TrainingState:
-    """A model with its optimizer, schedule, scaler of half precision and position.
+    """A model with its optimizer, schedule, scaler of half precision, moving average and position.
 
     Args:
         model: The network, on its device.
@@ -40,6 +42,7 @@ class TrainingState:
         schedule: When the learning rate changes, and to what.
         scaler: Scales the loss of half precision; not enabled otherwise.
         clip_norm: The longest gradient, as a norm over all parameters; None for no limit.
+        decay: Of the moving average of the weights; None for none.
     """
 
     def __init__(
@@ -49,18 +52,25 @@ class TrainingState:
         schedule: Schedule,
         scaler: torch.amp.GradScaler,
         *,
-        clip_norm: float | None,
+        clip_norm: float | None = None,
+        decay: float | None = None,
     ) -> None:
         self.model, self.optimizer, self.schedule, self.scaler = model, optimizer, schedule, scaler
+        self.average = None if decay is None else Average(model, decay)
         self.position = Position()
         self._clip_norm = clip_norm
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model to validate and test: the averaged one where there is one."""
+        return self.model if self.average is None else self.average.model
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of `loss`."""
         (self.scaler.scale(loss) if self.scaler.is_enabled() else loss).backward()  # type: ignore[no-untyped-call]
 
     def update(self) -> None:
-        """One step of the optimizer with the gradients added so far, and of the schedule."""
+        """One step of the optimizer with the gradients added so far, of the schedule and of the average."""
         import torch
 
         if self._clip_norm is not None:
@@ -73,6 +83,8 @@ class TrainingState:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.after_step()
+        if self.average is not None:
+            self.average.update(self.model)
         self.position.step += 1
         self.position.step_in_epoch += 1
 
@@ -87,10 +99,14 @@ class TrainingState:
         self.optimizer.load_state_dict(training["optimizer"])
         self.schedule.load_state_dict(training["schedule"])
         self.scaler.load_state_dict(training["scaler"])
+        if self.average is not None:
+            if training.get("average") is None:
+                raise UserError(f"{saved.path} holds no moving average", "it is of a training without one")
+            self.average.load_state_dict(training["average"], str(saved.path))
         self.position = Position(**training["position"])
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the model's state (`weights`) and of it with optimizer, schedule and scaler (`state`)."""
+        """SHA-256 of the model's state (`weights`) and of it with all that goes with it (`state`)."""
         weights = self.model.state_dict()
         return {"weights": state_digest(weights), "state": state_digest({"model": weights, **self._steppers()})}
 
@@ -99,4 +115,5 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
         }

@@ -39,7 +39,7 @@ class Trainer:
         for every epoch:
             for every step:
                 start the step's own stream of randomness
-                loss and gradients of its batches; clip; optimizer; scheduler
+                loss and gradients of its batches; clip; optimizer; scheduler; moving average
                 remember loss, measures, digests (written by the block)
             validate; is it the best? keep a checkpoint; stop early?
         load the best checkpoint and read the test split, once
@@ -77,7 +77,8 @@ class Trainer:
         self.config, self.run, self.streams, self.device, self.progress = config, run, streams, device, progress
         self._context = autocast(device, config.precision)
         scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
-        self.state = TrainingState(model, optimizer, schedule, scaler, clip_norm=config.training.clip_norm)
+        training = config.training
+        self.state = TrainingState(model, optimizer, schedule, scaler, clip_norm=training.clip_norm, decay=training.ema)
         self._train_loader = self._loader("train")
         self._val_loader = self._loader("val")
         self._steps = StepRecorder(run, every=config.logging.every, names=names_of(data.train))
@@ -279,7 +280,7 @@ class Trainer:
     def _evaluate(self, loader: Loader, epoch: int) -> Evaluation:
         return evaluate(
             self.task,
-            self.model,
+            self.state.evaluated,
             loader,
             self.data,
             epoch=epoch,
@@ -296,8 +297,9 @@ class Trainer:
 
     def _draw(self, evaluation: Evaluation) -> None:
         self.streams.seed_globals(f"figures:{evaluation.split}", evaluation.epoch)
-        with evaluating(self.model):
-            figures = self.task.figures(self.model, evaluation)
+        model = self.state.evaluated
+        with evaluating(model):
+            figures = self.task.figures(model, evaluation)
         for name, image in figures.items():
             self.run.figure(f"{evaluation.split}/{name}", image, self.position.step)
 
@@ -342,7 +344,7 @@ class Trainer:
 
     def _load_best(self) -> None:
         best = checkpoint.load(checkpoint.folder(self._directory, self._best_step()))
-        checkpoint.load_weights(self.model, best.model, str(best.path))
+        checkpoint.load_weights(self.state.evaluated, best.evaluated, str(best.path))
 
     def _loader(self, split: str) -> Loader:
         return Loader(
