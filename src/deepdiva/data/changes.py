@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from deepdiva.data.files import Trouble, printable, to_errors
 from deepdiva.errors import Problem, UserErrors
+from deepdiva.runs.renames import renamed
 
 Content: TypeAlias = tuple[int, str]
 """Size of a file and SHA-256 of its content."""
@@ -63,36 +64,14 @@ def compare(
     }
     added = {name: entry for name, entry in found.items() if name not in expected}
     changed = [name for name, entry in expected.items() if found.get(name, entry) != entry]
-    renamed = _renamed(removed, added)
+    moved = renamed(removed, added)
     return Changes(
-        added=tuple(sorted(added.keys() - {new for _, new in renamed})),
-        removed=tuple(sorted(removed.keys() - {old for old, _ in renamed})),
+        added=tuple(sorted(added.keys() - {new for _, new in moved})),
+        removed=tuple(sorted(removed.keys() - {old for old, _ in moved})),
         changed=tuple(sorted(changed)),
-        renamed=tuple(renamed),
+        renamed=tuple(moved),
         unreadable=tuple(trouble.problem for trouble in troubles),
     )
-
-
-def _renamed(removed: Mapping[str, Content], added: Mapping[str, Content]) -> list[tuple[str, str]]:
-    """Pairs of old and new names with one content; a file that kept its own name in another folder goes first."""
-    pairs: list[tuple[str, str]] = []
-    for key in (_content_and_own_name, _content):
-        old_left, new_left = removed.keys() - {old for old, _ in pairs}, added.keys() - {new for _, new in pairs}
-        places: dict[object, list[str]] = {}
-        for name in sorted(new_left, reverse=True):
-            places.setdefault(key(name, added[name]), []).append(name)
-        for name in sorted(old_left):
-            if free := places.get(key(name, removed[name])):
-                pairs.append((name, free.pop()))
-    return sorted(pairs)
-
-
-def _content_and_own_name(name: str, entry: Content) -> object:
-    return entry, name.rpartition("/")[2]
-
-
-def _content(name: str, entry: Content) -> object:
-    return entry
 
 
 def _path_to(name: str) -> Iterator[str]:
