@@ -16,6 +16,7 @@ import pytest
 from deepdiva import RunFolder, UserError, resume
 from deepdiva.engine import checkpoint
 from deepdiva.engine.progress import SilentProgress
+from deepdiva.runs.record import amend
 
 Train = Callable[..., RunFolder]
 Start = Callable[..., Any]
@@ -217,9 +218,7 @@ def test_other_data_are_another_run(interrupted: Any, tmp_path: Path):
 
 def test_a_resumed_run_is_granted_no_higher_level(interrupted: Any):
     broken = interrupted(2)
-    record = json.loads((broken.path / "run.json").read_text())
-    record["determinism"]["granted"] = "seeded"
-    (broken.path / "run.json").write_text(json.dumps(record))
+    amend(broken.path, determinism={**broken.record["determinism"], "granted": "seeded"})
     assert resume(broken.path).record["determinism"]["granted"] == "seeded"
 
 

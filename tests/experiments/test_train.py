@@ -18,6 +18,7 @@ from deepdiva.engine import checkpoint
 from deepdiva.engine.progress import SilentProgress
 from deepdiva.errors import RunFailed, UserErrors
 from deepdiva.models.mlp import MLP
+from deepdiva.runs.record import amend
 
 Train = Callable[..., RunFolder]
 SAME = ("weights", "state")
@@ -308,8 +309,7 @@ def test_weights_that_do_not_fit_are_named_and_leave_nothing_behind(run_task: Tr
 
 def test_a_run_without_a_best_epoch_cannot_be_built_upon(run_task: Train):
     first = run_task(epochs=0)
-    record = json.loads((first.path / "run.json").read_text())
-    (first.path / "run.json").write_text(json.dumps({**record, "best": None}))
+    amend(first.path, best=None)
     with pytest.raises(UserError, match="has no best checkpoint"):
         run_task(epochs=0, training={"init_from": str(first.path)})
     with contextlib.suppress(UserError):

@@ -13,8 +13,8 @@ from deepdiva.runs.storage import StorageError
 
 FACTS = {"kind": "run", "parent": None, "task": "t", "data": "d", "command": ["a"], "seed": 0, "determinism": {}}
 KEYS = (
-    "schema id experiment status kind parent task data command created finished duration pid host seed digests results "
-    "best test_reads error determinism versions"
+    "schema id experiment status kind parent task data command directory created finished duration pid host seed "
+    "digests results best test_reads error determinism versions"
 )
 
 
@@ -29,7 +29,7 @@ def test_a_new_record_has_every_key_of_the_schema(tmp_path):
     record = new_record(folder, **FACTS)
     assert " ".join(record) == KEYS
     assert (record["id"], record["experiment"], record["status"]) == ("some-id", "experiment", "running")
-    assert (record["schema"], record["pid"], record["seed"]) == (1, os.getpid(), 0)
+    assert (record["schema"], record["pid"], record["seed"]) == (2, os.getpid(), 0)
     assert record["versions"]["deepdiva"]
     assert record["versions"]["torch"]
     assert read_record(write(folder, encode_record(record).decode())) == record
@@ -77,7 +77,8 @@ def test_a_traceback_is_kept_whole():
         ("[]", "was not written by DeepDIVA"),
         ("{}", "was not written by DeepDIVA"),
         ('{"schema": "x"}', "was not written by DeepDIVA"),
-        (json.dumps({"schema": 2}), r"newer DeepDIVA \(schema 2\)"),
+        (json.dumps({"schema": 3}), r"newer DeepDIVA \(schema 3\)"),
+        (json.dumps({"schema": 2}), "its check is missing"),
     ],
 )
 def test_a_record_that_is_none(tmp_path, text, message):

@@ -20,6 +20,7 @@ from deepdiva.errors import RunFailed, UserError
 from deepdiva.runs import Run, RunFolder, find_runs
 from deepdiva.runs.creation import claimed
 from deepdiva.runs.index import rows
+from deepdiva.runs.record import amend
 from deepdiva.runs.storage import Storage, StorageError
 
 CONFIG = {"lr": 1e-5, "optimizer": {"class": "AdamW"}}
@@ -264,9 +265,7 @@ def test_a_run_without_a_checkpoint_begins_anew(create):
 
 def test_the_time_worked_adds_up(create):
     run, positions = interrupted(create)
-    text = (run.path / "run.json").read_text()
-    record = json.loads(text) | {"duration": 100.0}
-    (run.path / "run.json").write_text(json.dumps(record))
+    amend(run.path, duration=100.0)
     with Run.reopen(run.path, positions=positions):
         pass
     duration = RunFolder.open(run.path).duration
@@ -354,8 +353,7 @@ def test_a_kill_at_any_call_leaves_folders_that_can_be_read_and_resumed(disks, c
 
 def forget_the_process(folder):
     """In these tests the process that was "killed" is this one, which lives."""
-    text = (folder.path / "run.json").read_text()
-    (folder.path / "run.json").write_text(text.replace(f'"pid": {os.getpid()}', '"pid": 0'))
+    amend(folder.path, pid=0)
 
 
 @pytest.mark.parametrize("lasting", [False, True])

@@ -23,6 +23,14 @@ _SCALARS = {
 }
 
 
+LARGEST = 1 << 20
+"""Bytes of a file at most; the parser takes seconds for each MiB."""
+_DEEPEST = 50
+_MOST_VALUES = 100_000
+_MOST_TEXT = 4 << 20
+"""Limits that only a text made to exhaust the memory reaches: aliases (`*name`) stand for a value again and again."""
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's parser with the scalars of YAML 1.2's core schema in place of those of YAML 1.1."""
 
@@ -78,14 +86,23 @@ def read_text(text: str, name: str) -> Document:
 def read_path(path: Path) -> Document:
     """The root mapping of a YAML file; UserError when it cannot be read."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}", "check the path given to --config") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    return read_text(text, str(path))
+    return read_bytes(content, str(path))
+
+
+def read_bytes(content: bytes, name: str) -> Document:
+    """As `read_text`, for the content of the file `name`; UserError when it is no text, or too long."""
+    if len(content) > LARGEST:
+        raise UserError(f"{name} has more than {LARGEST:,} bytes", "settings are a page or two: is this the file?")
+    try:
+        return read_text(content.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
 
 
 def read_flow(text: str) -> Any:
@@ -131,11 +148,16 @@ class _Construction:
         self.document = document
         self.name = name
         self.open: list[Node] = []
+        self.values = 0
+        self.text = 0
+        self.is_deep = False
 
     def value(self, node: Node, path: str) -> Any:
         """The value of a node, whatever its kind."""
         if node in self.open:
             self.problem(node, "an alias (`*name`) stands for the very value that holds it")
+            return None
+        if self.is_too_much(node):
             return None
         self.open.append(node)
         try:
@@ -146,6 +168,20 @@ class _Construction:
             return self.scalar(node) if isinstance(node, ScalarNode) else None
         finally:
             self.open.pop()
+
+    def is_too_much(self, node: Node) -> bool:
+        """Whether a limit is reached with this value; that is noted once."""
+        before = self.values > _MOST_VALUES or self.text > _MOST_TEXT
+        self.values += 1
+        self.text += len(node.value) if isinstance(node, ScalarNode) else 0
+        if len(self.open) >= _DEEPEST:
+            if not self.is_deep:
+                self.problem(node, f"this is nested too deeply: {_DEEPEST} levels are the most")
+            self.is_deep = True
+            return True
+        if not before and (self.values > _MOST_VALUES or self.text > _MOST_TEXT):
+            self.problem(node, "aliases (`*name`) make this longer than any settings are", "write the values out")
+        return self.values > _MOST_VALUES or self.text > _MOST_TEXT
 
     def mapping(self, node: MappingNode, path: str) -> dict[str, Any]:
         """The mapping of a node; a key that is repeated or is no text is a mistake."""

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from deepdiva.errors import UserError, UserErrors
 from deepdiva.runs.lines import read_lines
+from deepdiva.runs.reading import largest, open_regular, parse_json
 from deepdiva.runs.record import NAME, read_record, seconds_of
 from deepdiva.runs.storage import StorageError
 
@@ -71,61 +72,91 @@ class RunFolder:
 
     def config(self) -> Mapping[str, Any]:
         """The resolved configuration, `config.yaml`."""
-        from deepdiva.config.yaml_reader import read_path
+        from deepdiva.config.yaml_reader import read_bytes
 
-        path = self.path / "config.yaml"
-        if not path.exists():
+        content = self.content("config.yaml")
+        if content is None:
             raise UserError(f"{self.path} holds no config.yaml", "the run ended before its configuration was complete")
-        document = read_path(path)
+        document = read_bytes(content, str(self.path / "config.yaml"))
         if document.problems:
             raise UserErrors(document.problems)
         return document.values
 
     def events(self, tag: str | None = None) -> Iterator[dict[str, Any]]:
         """All events in their order, or those that carry `tag`."""
-        return (event for event in read_lines(self.path / "events.jsonl") if tag is None or tag in event["values"])
+        for event in self._records("events.jsonl"):
+            if not isinstance(event.get("values"), dict) or not isinstance(event.get("step"), int):
+                raise StorageError(f"{self.path / 'events.jsonl'} was not written by DeepDIVA: a record is no event")
+            if tag is None or tag in event["values"]:
+                yield event
 
     def fingerprints(self) -> Iterator[dict[str, Any]]:
         """The fingerprints of all steps."""
-        return read_lines(self.path / "fingerprints.jsonl")
+        return self._records("fingerprints.jsonl")
 
     def predictions(self, split: str) -> dict[str, list[str]]:
         """The predictions on a split by column, as text."""
         import csv
+        import io
 
-        path = self.path / "predictions" / f"{split}.csv"
-        if not path.exists():
+        content = self.content(f"predictions/{split}.csv")
+        if content is None:
             raise UserError(f"{self.path} holds no predictions for '{split}'")
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-        return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+        try:
+            header, *rows = csv.reader(io.StringIO(content.decode(), newline=""))
+            return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+        except (ValueError, IndexError, csv.Error) as error:
+            path = self.path / "predictions" / f"{split}.csv"
+            raise StorageError(f"{path} is damaged: {error}", "restore it from a copy") from error
 
     def document(self, name: str) -> Mapping[str, Any] | None:
         """The JSON document of a name such as `code/code.json`; None where there is none."""
-        import json
+        content = self.content(name)
+        if content is None:
+            return None
+        document = parse_json(content, self.path / name)
+        if not isinstance(document, dict):
+            raise StorageError(f"{self.path / name} was not written by DeepDIVA")
+        return document
 
+    def content(self, name: str) -> bytes | None:
+        """All of a file such as `code/code.json`, proved where the run's manifest lists it; None where there is none.
+
+        Raises:
+            StorageError: It is not what was written, is too large, or is a link that leads out of the run folder.
+        """
         file = self.stream(name)
         if file is None:
             return None
         with file:
-            try:
-                content = json.load(file)
-            except (ValueError, RecursionError) as error:
-                raise StorageError(f"{self.path / name} is damaged: {error}", "restore it from a copy") from error
-        if not isinstance(content, dict):
-            raise StorageError(f"{self.path / name} was not written by DeepDIVA")
-        return content
+            return file.read()
 
     def stream(self, name: str) -> BinaryIO | None:
-        """A file of the folder, such as `code/source.tar.gz`, open for reading; None where there is none."""
+        """As `content`, open for reading."""
+        from deepdiva.runs import integrity
+
         path = self.path / name
-        if not path.resolve().is_relative_to(self.path.resolve()):
-            raise StorageError(f"{path} is a link that leads out of the run folder", "such a link is never followed")
-        return path.open("rb") if path.is_file() else None
+        try:
+            file = open_regular(path, within=self.path, limit=largest(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        try:
+            integrity.prove(self.path, name, file)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def names(self, folder: str) -> list[str]:
         """Names of the files right below a folder of the run, such as `predictions`, sorted."""
         return sorted(path.name for path in (self.path / folder).glob("*") if path.is_file())
+
+    def _records(self, name: str) -> Iterator[dict[str, Any]]:
+        from deepdiva.runs import integrity
+
+        return read_lines(self.path / name, size=integrity.expected_size(self.path, name), within=self.path)
 
 
 def find_runs(runs_dir: Path | str = "runs") -> Iterator[RunFolder]:

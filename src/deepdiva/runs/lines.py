@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from deepdiva.runs.reading import open_regular
 from deepdiva.runs.storage import Storage, StorageError, canonical_json
+
+_LONGEST = 1 << 24
+"""Bytes of a line at most. A step has some hundred; a line without an end must not fill the memory."""
 
 
 class LineLog:
@@ -54,14 +58,26 @@ class LineLog:
         return self._size
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path, *, size: int | None = None, within: Path | None = None) -> Iterator[dict[str, Any]]:
     """The records of a `LineLog`; none when there is no file.
 
     A torn end, as a kill leaves it, is passed over. A damaged line with intact ones behind it was not left by a kill:
     that is a `StorageError` which names it.
+
+    Args:
+        path: The file.
+        size: Bytes that it must have, where a manifest lists them: then there is no torn end.
+        within: The run folder, where it may be a stranger's.
     """
-    for line in _intact_lines(path):
-        yield json.loads(line[9:])
+    count = 0
+    for line in _intact_lines(path, within):
+        count += len(line)
+        yield _record(line[9:], path)
+    if size is not None and count != size:
+        raise StorageError(
+            f"{path} is damaged: {count:,} bytes of whole records, and {size:,} were written",
+            "it was changed after it was written, or the disk is failing: restore it from a copy",
+        )
 
 
 def intact_size(path: Path) -> int:
@@ -85,12 +101,16 @@ def cut(path: Path, size: int, storage: Storage) -> None:
         storage.truncate(path, size)
 
 
-def _intact_lines(path: Path) -> Iterator[bytes]:
-    if not path.exists():
+def _intact_lines(path: Path, within: Path | None = None) -> Iterator[bytes]:
+    try:
+        opened = open_regular(path, within=within)
+    except FileNotFoundError:
         return
     damaged = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    with opened as file:
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST + 1), b""), start=1):
+            if len(line) > _LONGEST:
+                raise StorageError(f"{path}, line {number}: longer than {_LONGEST:,} bytes")
             if not _is_intact(line):
                 damaged = damaged or number
             elif damaged:
@@ -100,6 +120,17 @@ def _intact_lines(path: Path) -> Iterator[bytes]:
                 )
             else:
                 yield line
+
+
+def _record(text: bytes, path: Path) -> dict[str, Any]:
+    """The record of a line; one that fits its checksum and is none was not written by us."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StorageError(f"{path} was not written by DeepDIVA: {error}") from error
+    if not isinstance(record, dict):
+        raise StorageError(f"{path} was not written by DeepDIVA: a line holds no record")
+    return record
 
 
 def _is_intact(line: bytes) -> bool:

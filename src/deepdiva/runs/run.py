@@ -6,17 +6,19 @@ import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from deepdiva.errors import RunFailed, UserError
+from deepdiva.runs import integrity
 from deepdiva.runs.contents import config_text, data_files, figure_path, flat, plain_settings, predictions_csv
 from deepdiva.runs.creation import check_experiment, claimed, make_folder, take_away
 from deepdiva.runs.events import Event, EventLog, metrics_digest
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.lines import LineLog, cut
+from deepdiva.runs.reading import check_folder
 from deepdiva.runs.record import NAME, encode_record, ending, new_record, now, read_record, this_process
 from deepdiva.runs.storage import Storage
 from deepdiva.runs.tensorboard import Mirror, rebuild
@@ -50,6 +52,7 @@ class Run:
         self._events = EventLog(path / "events.jsonl", storage, mirror)
         self._fingerprints = LineLog(path / "fingerprints.jsonl", storage)
         self._settings: Mapping[str, Any] = {}
+        self._manifest = integrity.Manifest(run=self.id)
         self._made: list[Path] = []  # folders to take away again when the run does not begin
         self._began = time.monotonic()
         self._worked = 0.0  # seconds, by earlier processes
@@ -157,16 +160,19 @@ class Run:
     @classmethod
     def _take_up(cls, folder: RunFolder, positions: Mapping[str, int], storage: Storage) -> Self:
         if folder.status == "running":
-            process = f"process {folder.record['pid']} on {folder.record['host']}"
+            process = f"process {folder.record.get('pid')} on {folder.record.get('host')}"
             raise UserError(f"run {folder.id} is still running ({process})", "wait for it, or stop it first")
+        check_folder(folder.path)  # what is written below must not go through a stranger's link
+        integrity.check_resumable(folder.path, folder.record)
         worked = folder.duration or 0.0
         for leftover in folder.path.rglob(".*.tmp"):
             storage.remove(leftover)
+        manifest = integrity.keep_settled(folder.path, storage)
         for name in _LOGS:
             cut(folder.path / f"{name}.jsonl", positions.get(name, 0), storage)
         mirror = rebuild(folder.path, storage) if (folder.path / "tensorboard").exists() else None
         run = cls(folder.path, storage, mirror)
-        run._worked = worked
+        run._worked, run._manifest = worked, manifest
         resumed = [*folder.record.get("resumed", []), {"time": now()}]
         run.record(status="running", finished=None, duration=None, error=None, resumed=resumed, **this_process())
         return run
@@ -224,16 +230,16 @@ class Run:
         for name, text in files.items():
             self.write_text(f"data/{name}", text)
         self.record(digests={"data": digest})
+        self._list(only=integrity.SETTLED)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the run folder, in one step."""
-        path = self.path / name
-        self.storage.make_directory(path.parent)
-        self.storage.write(path, text.encode())
+        self._write(name, text.encode())
 
     def print_log(self, line: str) -> None:
         """Add a line to `log.txt`, with the time."""
         path = self.path / "log.txt"
+        self._unlist("log.txt")
         size = path.stat().st_size if path.exists() else 0
         self.storage.append(path, f"{now()} {line}\n".encode(), at=size)
 
@@ -264,7 +270,7 @@ class Run:
             self._mark(error)
         except UserError as trouble:
             with suppress(UserError):
-                self._mark(error or trouble)
+                self._mark(error or trouble, anyhow=True)
             raise
 
     def __enter__(self) -> Self:
@@ -300,10 +306,28 @@ class Run:
     def _keep_picture(self, name: Path, image: Image) -> bytes:
         buffer = io.BytesIO()
         image.save(buffer, "PNG", compress_level=3)  # half the time of the default, a sixth larger
-        path = self.path / name
-        self.storage.make_directory(path.parent)
-        self.storage.write(path, buffer.getvalue(), durable=False)
+        self._write(name.as_posix(), buffer.getvalue(), durable=False)
         return buffer.getvalue()
+
+    def _write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Write a file of the run folder, in one step."""
+        path = self.path / name
+        self._unlist(name, unless=data)
+        self.storage.make_directory(path.parent)
+        self.storage.write(path, data, durable=durable)
+
+    def _list(self, *, only: Sequence[str] = (), complete: bool = False) -> None:
+        """Put files into the manifest: from here on they do not change."""
+        known = self._manifest.files
+        self._manifest = integrity.take(self.path, run=self.id, known=known, only=only, complete=complete)
+        integrity.write(self.path, self._manifest, self.storage)
+
+    def _unlist(self, name: str, *, unless: bytes | None = None) -> None:
+        """Take a file that is about to change off the manifest."""
+        manifest = integrity.without(self._manifest, name, unless=unless)
+        if manifest is not self._manifest:
+            integrity.write(self.path, manifest, self.storage)
+            self._manifest = manifest
 
     def _close_logs(self) -> None:
         if self._mirror is not None and self._settings:
@@ -311,11 +335,17 @@ class Run:
         self.flush()
         self.sync()
 
-    def _mark(self, error: BaseException | None) -> None:
+    def _mark(self, error: BaseException | None, *, anyhow: bool = False) -> None:
+        """Say how it ended, after the proof of what it wrote; `anyhow` even where that cannot be written."""
+        attempt = suppress(UserError) if anyhow else nullcontext()
         status, problem = ending(error)
         seconds = round(self._worked + time.monotonic() - self._began, 3)
         if status == "completed":
             self._record["digests"]["metrics"] = metrics_digest(self.path / "events.jsonl")
-        self.record(status=status, finished=now(), duration=seconds, error=problem)
         if problem is not None:
-            self.print_log(problem.get("traceback") or f"{status}: {problem['message']}")
+            with attempt:
+                self.print_log(problem.get("traceback") or f"{status}: {problem['message']}")
+        with attempt:
+            integrity.sync_unsure(self.path, self.storage)
+            self._list(complete=True)
+        self.record(status=status, finished=now(), duration=seconds, error=problem)

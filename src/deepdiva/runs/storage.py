@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,17 @@ class Storage:
             with self._opened(path, os.O_RDONLY) as descriptor:
                 self.system.fsync(descriptor)
             self._sync_names(path.parent)
+
+    def sync_files(self, paths: Iterable[Path]) -> None:
+        """Wait until the disk holds some files and their names; each folder is waited for once."""
+        folders = set()
+        for path in paths:
+            with _explained(path), self._opened(path, os.O_RDONLY) as descriptor:
+                self.system.fsync(descriptor)
+            folders.add(path.parent)
+        for folder in sorted(folders):
+            with _explained(folder):
+                self._sync_names(folder)
 
     def truncate(self, path: Path, size: int) -> None:
         """Cut a file, durably."""
