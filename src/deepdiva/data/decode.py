@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from deepdiva.data.plain import JPEG, ORIENTATION, PNG, open_plain
 from deepdiva.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ CHANNELS = ("auto", "gray", "rgb")
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
-ORIENTATION = 0x0112
-SIGNATURES = {b"\x89PNG\r\n\x1a\n": ("PNG",), b"\xff\xd8\xff": ("JPEG", "MPO")}
+SIGNATURES = {PNG: ("PNG",), JPEG: ("JPEG", "MPO")}
 SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 GRAY_WITH_ALPHA = frozenset({"1", "L", "LA"})
 MAY_BE_TRANSPARENT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
@@ -108,6 +108,9 @@ def _open(content: bytes) -> Picture:
 
     if not content:
         raise ImageError("is an empty file")
+    plain = open_plain(content)
+    if plain is not None:
+        return Picture(plain, "PNG" if content.startswith(PNG) else "JPEG", plain.mode)
     # Pillow tries about forty formats in turn unless it is told which one it is.
     formats = next((names for head, names in SIGNATURES.items() if content.startswith(head)), None)
     with Image.open(io.BytesIO(content), formats=formats) as opened:

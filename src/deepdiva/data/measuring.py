@@ -113,12 +113,13 @@ def _look(image: Image) -> tuple[tuple[bool, bool, bool, bytes], bytes, Levels |
     has_colours = image.mode == "RGB"
     bands = 3 if has_colours else 1
     size = image.height * image.width * bands
-    counts = None if size <= COUNTED_TOGETHER else np.array(image.histogram(), dtype=np.int64).reshape(bands, LEVELS)
+    counted = [] if size <= COUNTED_TOGETHER else image.histogram()
+    counts = np.fromiter(counted, np.int64, len(counted)).reshape(bands, LEVELS) if counted else None
     if counts is not None and size > SIGNED_WHOLE:
         # Only equal levels can be equal pixels, so that most pictures need no closer look.
-        alike = has_colours and bool((counts == counts[0]).all()) and _is_gray(image.tobytes())
+        alike = has_colours and counted[:LEVELS] == counted[LEVELS:-LEVELS] and _is_gray(image.tobytes())
         shown = image.getchannel(0) if alike else image
-        is_blank = bool((counts.max(axis=1) == size // bands).all())
+        is_blank = counted.count(size // bands) == bands
         parts = (counts[:1] if alike else counts).tobytes() + shown.resize(SAMPLE, 0).tobytes()
         return (has_colours, alike, is_blank, _signature(shown, parts)), b"", counts
     raw = image.tobytes()

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepdiva.data.decode import EXTENSIONS, ORIENTATION, ImageError, gray_or_rgb
+from deepdiva.data.decode import EXTENSIONS, ImageError, gray_or_rgb
 from deepdiva.data.files import existing_folder, in_threads, printable, reason, to_errors
 from deepdiva.data.footprint import Recorder
 from deepdiva.data.new_folder import new_folder
+from deepdiva.data.plain import ORIENTATION
 from deepdiva.errors import Problem, UserError
 
 if TYPE_CHECKING:
