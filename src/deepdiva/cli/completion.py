@@ -95,7 +95,10 @@ def candidates(words: Sequence[str], parser: argparse.ArgumentParser) -> Iterato
     name, equals, beginning = current.partition("=")
     if name.startswith("--") and equals:  # --option=value
         before, current = [*before, name], beginning
-    found = _after_task(before, current) if before[:1] in (["run"], ["check"]) else _after(parser, before, current)
+    about_task = before[:1] in (["run"], ["check"], ["chaos"]) or (
+        before[:1] == ["doctor"] and _names_a_task(before[1:])
+    )
+    found = _after_task(before, current) if about_task else _after(parser, before, current)
     put = f"{name}=" if name.startswith("--") and equals and "=" not in words else ""
     return ((put + word, meaning) for word, meaning in found if word.startswith(current))
 
@@ -163,15 +166,21 @@ def _of_action(action: argparse.Action, rest: Sequence[str]) -> Iterator[Found]:
 
 
 def _after_task(before: Sequence[str], current: str) -> Iterator[Found]:
-    """Candidates for `run` and `check`, whose options depend on the task."""
-    from deepdiva.cli import project, train
+    """Candidates for `run`, `check`, `chaos` and `doctor`, whose options depend on the task."""
+    from deepdiva.cli import project, train, trials
 
     command, *rest = before
     if not rest and not current.startswith("-"):
         yield from _task_names()
         return
-    own = train.OWN_OPTIONS if command == "run" else project.CHECK_OPTIONS
-    if rest and rest[-1] == "--config":
+    own = {
+        "run": train.OWN_OPTIONS,
+        "check": project.CHECK_OPTIONS,
+        "chaos": trials.CHAOS_OPTIONS,
+        "doctor": trials.DOCTOR_OPTIONS,
+    }[command]
+    takes_value = {option.split()[0] for option in own if " " in option}
+    if rest and rest[-1] in takes_value:
         return
     options = _options(rest[0]) if rest else []
     last = rest[-1] if rest else ""
@@ -184,6 +193,10 @@ def _after_task(before: Sequence[str], current: str) -> Iterator[Found]:
             if option.is_flag:
                 yield f"--no-{option.short[2:]}", f"not: {option.description}"
         yield from ((option.split()[0], text) for option, text in own.items())
+
+
+def _names_a_task(words: Sequence[str]) -> bool:
+    return bool(words) and not words[0].startswith("-")
 
 
 def _options(task: str) -> list[Option]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
-from deepdiva.cli import board, completion, data, doctor, project, runs, train
+from deepdiva.cli import board, completion, data, doctor, project, runs, train, trials
 from deepdiva.errors import UserError, did_you_mean
 
 DESCRIPTION = "Reproducible deep learning: every experiment logged, seeded, versioned, and repeatable."
@@ -17,6 +17,7 @@ DESCRIPTION = "Reproducible deep learning: every experiment logged, seeded, vers
 READERS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "run": train.run,
     "check": project.check,
+    "chaos": trials.chaos,
     completion.ASK: lambda words: completion.answer(words, build_parser()),
 }
 
@@ -71,7 +72,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="deepdiva", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=_version())
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, runs, board, data, project, doctor, completion):
+    for module in (train, runs, board, data, project, doctor, trials, completion):
         module.add_parser(subparsers)
     return parser
 
@@ -80,6 +81,8 @@ def _run(words: list[str]) -> int:
     """Calls the function of the command that the words name."""
     if words and words[0] in READERS:
         return READERS[words[0]](words[1:])
+    if words[:1] == ["doctor"] and trials.is_about_a_task(words[1:]):
+        return trials.doctor(words[1:])
     parser = build_parser()
     if not words:
         sys.stderr.write(parser.format_help())

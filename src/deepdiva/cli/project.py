@@ -15,7 +15,12 @@ from typing import Any
 from deepdiva.cli.request import CONFIG, CONFIG_HELP, read_request
 from deepdiva.errors import UserError, did_you_mean
 
-CHECK_OPTIONS = {CONFIG: CONFIG_HELP, "--json": "the answer for machines"}
+CHECK_OPTIONS = {
+    CONFIG: CONFIG_HELP,
+    "--neutral": "train it whole, watched in every way there is: not one may change a bit (choose few --epochs)",
+    "--verbose": "with --neutral: show the lines of the trainings",
+    "--json": "the answer for machines",
+}
 _CHECK_USAGE = """\
 usage: deepdiva check TASK [--config FILE ...] [--OPTION VALUE ...]
 
@@ -95,6 +100,10 @@ def check(words: Sequence[str]) -> int:
         sys.stdout.write(_CHECK_USAGE)
         sys.stdout.writelines(f"  {option:<15}  {text}\n" for option, text in CHECK_OPTIONS.items())
         return 0
+    if "--neutral" in request.flags:
+        from deepdiva.cli.trials import neutral
+
+        return neutral(request, list(CHECK_OPTIONS))
     determinism.prepare("invariant")
     from deepdiva.cli.console import say, styled
     from deepdiva.experiments.check import check as outcomes_of

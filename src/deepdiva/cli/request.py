@@ -24,6 +24,7 @@ class Request:
         task: The name of the task, where one was given.
         files: The files of `--config`, in order.
         flags: The command's own options that were given: `--json`.
+        values: Those of them that take a value, with it.
         words: All else: settings of the task.
     """
 
@@ -31,6 +32,7 @@ class Request:
     files: list[Path] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
     words: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
 
     def layers(self) -> list[Layer]:
         """The settings in the files; a file that cannot be read is a problem among those that `resolve` reports."""
@@ -45,22 +47,38 @@ class Request:
         return layers
 
 
-def read_request(words: Sequence[str], flags: Collection[str]) -> Request:
-    """The request in the words after a command's name; `flags` are its own options that take no value."""
+def read_request(words: Sequence[str], options: Collection[str]) -> Request:
+    """The request in the words after a command's name.
+
+    Args:
+        words: The words.
+        options: The command's own options, as its help shows them: `--json`, or `--kills N` where it takes a value.
+    """
     rest = list(words)
+    names = {option.partition(" ")[0]: " " in option for option in options if option != CONFIG}
     request = Request(task=rest.pop(0) if rest and not rest[0].startswith("-") else None)
     while rest:
         word = rest.pop(0)
+        name, equals, value = word.partition("=")
         if word in ("-h", "--help"):
             request.flags.add("--help")
-        elif word in flags:
+        elif name == "--config" or names.get(name, False):
+            text = value if equals else _value_of(name, rest)
+            if name == "--config":
+                request.files.append(Path(text))
+            else:
+                request.values[name] = text
+        elif word in names:
             request.flags.add(word)
-        elif word == "--config":
-            if not rest or rest[0].startswith("--"):
-                raise UserError("--config: a file is missing", "write `--config my.yaml`")
-            request.files.append(Path(rest.pop(0)))
-        elif word.startswith("--config="):
-            request.files.append(Path(word.partition("=")[2]))
         else:
             request.words.append(word)
     return request
+
+
+def _value_of(name: str, rest: list[str]) -> str:
+    """Takes the value of an option from the words that follow it."""
+    if rest and not rest[0].startswith("--"):
+        return rest.pop(0)
+    if name == "--config":
+        raise UserError("--config: a file is missing", "write `--config my.yaml`")
+    raise UserError(f"{name}: a value is missing")

@@ -67,6 +67,7 @@ class Logging(BaseModel):
         every: Steps between two records of loss, learning rate and time; 0 for none.
         tensorboard: Whether a copy for TensorBoard is written beside the records.
         figures: When figures are drawn.
+        validate_steps: Steps between further validations that are only looked at; what is best goes by the epochs.
         predictions: Whether the prediction for every test sample is kept.
     """
 
@@ -75,6 +76,7 @@ class Logging(BaseModel):
     every: Annotated[int, Range(0)] = 1
     tensorboard: bool = True
     figures: Literal["none", "end", "validation"] = "validation"
+    validate_steps: Annotated[int, Range(1)] | None = None
     predictions: bool = True
 
 

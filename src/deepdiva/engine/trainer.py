@@ -10,10 +10,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.engine import checkpoint
-from deepdiva.engine.device import autocast
-from deepdiva.engine.evaluation import evaluate, evaluating, score_of
+from deepdiva.engine.device import autocast, peak_memory
+from deepdiva.engine.evaluation import deciding, evaluate, evaluating, score_of
 from deepdiva.engine.fingerprint import StepDigest
-from deepdiva.engine.interrupt import Interruption
+from deepdiva.engine.interrupt import Interrupted, Interruption
 from deepdiva.engine.loaders import Loader, Plan, count_steps, group_batches, names_of
 from deepdiva.engine.progress import Progress, describe
 from deepdiva.engine.recorder import EpochSums, StepRecord, StepRecorder
@@ -105,7 +105,7 @@ class Trainer:
         try:
             with Interruption() as interruption:
                 if not self._resumed:
-                    self._validate(epoch=0)
+                    self._judge(self._evaluate(self._val_loader, 0, interruption.check))
                     self._keep()
                 while not self._is_over(until):
                     if self._train_epoch(self.position.epoch + 1, interruption, until=until, watch=watch):
@@ -166,7 +166,7 @@ class Trainer:
         left = None if until is None else until - self.position.step
         groups = group_batches(self._train_loader.plan(epoch), self.config.training.accumulate)[first:][:left]
         batches = self._train_loader.batches(epoch, [indices for group in groups for indices in group])
-        every = self.config.training.checkpoint_every
+        every, look_every = self.config.training.checkpoint_every, self.config.logging.validate_steps
         self.model.train()
         unwatched = nullcontext()
         clock = time.perf_counter()
@@ -177,13 +177,16 @@ class Trainer:
             self._steps.add(record)
             self.progress.step(epoch, self.position.step_in_epoch, self._steps.last_loss)
             last = self.position.step_in_epoch == self._steps_per_epoch
+            if not last and look_every and self.position.step % look_every == 0:
+                self._look(epoch)
             if not last and (interruption.requested or (every and self.position.step % every == 0)):
                 self._keep()
                 interruption.check()
         self._steps.write()
         if self.position.step_in_epoch < self._steps_per_epoch:
             return False
-        self._log_epoch(epoch, time.perf_counter() - started, sum(len(i) for group in groups for i in group))
+        if groups:  # else only the validation was left
+            self._log_epoch(epoch, time.perf_counter() - started, sum(len(i) for group in groups for i in group))
         return True
 
     def _step(self, epoch: int, group: Plan, batches: Iterator[Any], clock: float) -> StepRecord:
@@ -226,23 +229,27 @@ class Trainer:
         values["train/learning_rate"] = self.optimizer.param_groups[0]["lr"]
         values["system/epoch_seconds"] = seconds
         values["system/samples_per_second"] = samples / seconds
-        values["system/memory_mib"] = _memory_mib(self.device)
+        values["system/memory_mib"] = peak_memory(self.device)
         self.run.log(self.position.step, values, epoch=epoch)
 
     def _end_epoch(self, interruption: Interruption) -> None:
         """Everything that follows the last step of an epoch; the checkpoint at its end counts the epoch as done."""
+        epoch, evaluation = self.position.epoch + 1, None
+        if epoch % self.config.training.validate_every == 0 or epoch == self.config.epochs:
+            try:
+                evaluation = self._evaluate(self._val_loader, epoch, interruption.check)
+            except Interrupted:  # there may be no time for the rest of a long validation: it is begun anew
+                self._keep()
+                raise
         means = self._steps.sums.means()
         self._steps.sums = EpochSums()
-        self.position.epoch += 1
-        self.position.step_in_epoch = 0
-        epoch = self.position.epoch
+        self.position.epoch, self.position.step_in_epoch = epoch, 0
         self.schedule.after_epoch()
-        if epoch % self.config.training.validate_every == 0 or epoch == self.config.epochs:
-            score = self._validate(epoch, means)
-            self.schedule.after_validation(score)
+        if evaluation is not None:
+            self.schedule.after_validation(self._judge(evaluation, means))
             if self._is_patience_over():
                 patience = self.config.training.patience
-                self._say(f"no better {self.task.score.metric} in {patience} validations: stopped early")
+                self.progress.line(f"no better {self.task.score.metric} in {patience} validations: stopped early")
                 self.position.finished = True
         digests = self.digests()
         self.run.fingerprint_block([{"step": self.position.step, "epoch": epoch, **digests}])
@@ -251,11 +258,10 @@ class Trainer:
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
-    def _validate(self, epoch: int, train: dict[str, float] | None = None) -> float:
-        started = time.perf_counter()
-        evaluation = self._evaluate(self._val_loader, epoch)
-        values = self._report(evaluation, self.position.step)
-        score = _pick(values, self.task)
+    def _judge(self, evaluation: Evaluation, train: dict[str, float] | None = None) -> float:
+        """Reports a validation, finds whether it is the best, and gives its score."""
+        epoch, values = evaluation.epoch, self._report(evaluation, self.position.step)
+        score = deciding(self.task, values)
         better = self._is_better(score, values["loss"])
         if better:
             self.position.best_value, self.position.best_step = score, self.position.step
@@ -267,9 +273,17 @@ class Trainer:
             self._draw(evaluation)
         shown = [f"epoch {epoch:>3}/{self.config.epochs}"]
         shown += [f"train  {describe(train)}"] if train else []
-        shown += [f"val  {describe(values)}", f"{time.perf_counter() - started:.1f} s" if not train else ""]
-        self._say("  |  ".join(part for part in shown if part) + ("  best" if better and epoch > 0 else ""))
+        shown += [f"val  {describe(values)}"]
+        self.progress.line("  |  ".join(shown) + ("  best" if better and epoch > 0 else ""))
         return score
+
+    def _look(self, epoch: int) -> None:
+        """A validation within an epoch: it is logged and drawn, and decides nothing."""
+        self._steps.write()
+        evaluation = self._evaluate(self._val_loader, epoch)
+        self._report(evaluation, self.position.step)
+        if self.config.logging.figures == "validation":
+            self._draw(evaluation)
 
     def _is_better(self, score: float, loss: float) -> bool:
         """Whether a validation is the best so far; a tie, as small splits often have, goes to the lower loss."""
@@ -277,7 +291,7 @@ class Trainer:
         tie_is_won = score == best and best_loss is not None and loss < best_loss
         return self.task.score.better(score, best) or tie_is_won
 
-    def _evaluate(self, loader: Loader, epoch: int) -> Evaluation:
+    def _evaluate(self, loader: Loader, epoch: int, check: Callable[[], None] | None = None) -> Evaluation:
         return evaluate(
             self.task,
             self.state.evaluated,
@@ -287,6 +301,7 @@ class Trainer:
             streams=self.streams,
             context=self._context,
             device=self.device,
+            check=check,
         )
 
     def _report(self, evaluation: Evaluation, step: int) -> dict[str, float]:
@@ -355,29 +370,3 @@ class Trainer:
             workers=self.config.workers,
             purpose=split,
         )
-
-    def _say(self, text: str) -> None:
-        self.progress.line(text)
-        self.run.print_log(text)
-
-
-def _pick(values: dict[str, float], task: Task) -> float:
-    from deepdiva.errors import UserError, did_you_mean
-
-    if task.score.metric not in values:
-        hint = did_you_mean(task.score.metric, values) or f"there are: {', '.join(values)}"
-        raise UserError(f"the task's score is {task.score.metric!r}, which its metrics do not give", hint)
-    return values[task.score.metric]
-
-
-def _memory_mib(device: torch.device) -> float:
-    """Peak memory in MiB: the GPU's, or that of this process."""
-    import resource
-    import sys
-
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -44,6 +46,8 @@ class Request:
         until: The last optimizer step; the test split is not read then.
         nudge: The number of a one-ulp perturbation of the initial weights.
         trace: The file for the operations of the step `until`.
+        resume: The folder of a run to go on with, instead of a new one; its own configuration counts.
+        kill: Optimizer steps after which the process kills itself with SIGKILL, and seconds that it waits before.
         repeats: The run whose data must be met.
         allow_changed_data: Whether other data are recorded instead of refused.
         variables: Environment variables over those of the level and of this process; None takes one away.
@@ -60,6 +64,8 @@ class Request:
     until: int | None = None
     nudge: int | None = None
     trace: str | None = None
+    resume: str | None = None
+    kill: tuple[int, float] | None = None
     repeats: str | None = None
     allow_changed_data: bool = False
     variables: Mapping[str, str | None] = field(default_factory=dict)
@@ -168,11 +174,32 @@ def _understood(answer: Mapping[str, Any], lines: list[str]) -> RunFolder:
 
 
 class _Lines(SilentProgress):
-    """Writes the lines of a training where the other process reads them."""
+    """Writes the lines of a training where the other process reads them, and kills this one when it is told to."""
+
+    def __init__(self, kill: Sequence[float] | None) -> None:
+        self._left: int | None = None if kill is None else int(kill[0])
+        self._delay = 0.0 if kill is None else kill[1]
 
     def line(self, text: str) -> None:
         """One line, at once."""
         print(text, file=sys.stderr, flush=True)
+
+    def started(self, *, epochs: int, steps_per_epoch: int) -> None:
+        """The training begins: without a step to wait for, the time runs from here."""
+        self._kill_at(0)
+
+    def step(self, epoch: int, done: int, loss: float | None) -> None:
+        """One step is done."""
+        if self._left:
+            self._left -= 1
+            self._kill_at(0)
+
+    def _kill_at(self, left: int) -> None:
+        if self._left == left:
+            self._left = None
+            timer = threading.Timer(self._delay, os.kill, [os.getpid(), signal.SIGKILL])
+            timer.daemon = True
+            timer.start()
 
 
 def serve(answer: Path) -> int:
@@ -189,6 +216,11 @@ def serve(answer: Path) -> int:
 
 
 def _train(request: Request) -> RunFolder:
+    watcher = _Lines(request.kill)
+    if request.resume is not None:
+        from deepdiva.experiments.resume import resume
+
+        return resume(request.resume, progress=watcher)
     from deepdiva import tasks
     from deepdiva.config import from_mapping
     from deepdiva.experiments.components import problems_of
@@ -202,7 +234,7 @@ def _train(request: Request) -> RunFolder:
         command=sys.orig_argv,
         kind=request.kind,
         parent=request.parent,
-        progress=_Lines(),
+        progress=watcher,
         proof=_proof(request),
         code=_path(request.code),
         excerpt=Excerpt(_path(request.start), request.until, request.nudge, _path(request.trace)),
@@ -242,8 +274,6 @@ def _described(error: BaseException) -> tuple[dict[str, Any], int]:
 
 def _end_with_the_other() -> None:
     """Interrupts this process, as a scheduler would, when the one that reads its lines is gone."""
-    import signal
-    import threading
 
     def wait() -> None:
         os.read(sys.stdin.fileno(), 1)  # nothing is sent: it returns when the pipe is closed
