@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 from deepdiva.errors import UserError
 from deepdiva.runs import capsule
+from deepdiva.runs.difference import table
 from deepdiva.runs.environment import LOCK
 from deepdiva.runs.environment import RECORD as ENVIRONMENT
 from deepdiva.runs.folder import RunFolder
@@ -95,11 +95,9 @@ def code_record(run: RunFolder) -> Mapping[str, Any]:
     Raises:
         UserError: There is none, or it cannot be read.
     """
-    path = run.path / "code" / capsule.RECORD
-    try:
-        record: Mapping[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{run.path} holds no record of its code: {error}", "restore the run from a copy") from error
+    record = run.document(f"code/{capsule.RECORD}")
+    if record is None or not isinstance(record.get("files"), Mapping):
+        raise UserError(f"{run.path} holds no record of its code", "restore the run from a copy")
     return record
 
 
@@ -214,14 +212,24 @@ def _left_out(record: Mapping[str, Any], root: Path, old_root: Path | None) -> t
     return tuple(unproven), missing
 
 
+def locked_packages(run: RunFolder) -> list[dict[str, Any]]:
+    """The packages that the run had, as `environment/pylock.toml` lists them; none where it has no such file.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    content = run.content(f"environment/{LOCK}")
+    try:
+        packages = tomllib.loads((content or b"").decode()).get("packages", [])
+        return [{"version": "", **item, "name": str(item["name"])} for item in packages]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{run.path / 'environment' / LOCK} cannot be read: {error}") from error
+
+
 def editable_packages(run: RunFolder) -> dict[str, str]:
     """Names and versions of the packages that the run used from their source folders."""
-    try:
-        lock = tomllib.loads((run.path / "environment" / LOCK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    packages = lock.get("packages", [])
-    return {item["name"]: item.get("version", "") for item in packages if item.get("directory", {}).get("editable")}
+    packages = locked_packages(run)
+    return {item["name"]: item["version"] for item in packages if item.get("directory", {}).get("editable")}
 
 
 def own_packages(run: RunFolder, root: Path) -> dict[str, list[Path]]:
@@ -260,11 +268,8 @@ def _projects(root: Path, files: Mapping[str, Any], wanted: set[str]) -> dict[st
 
 def _import_paths(run: RunFolder, root: Path, directory: Path, old_root: Path | None) -> Iterator[str]:
     """What `PYTHONPATH` named of the project, then or now, in the restored code."""
-    try:
-        record = json.loads((run.path / "environment" / ENVIRONMENT).read_bytes())
-        then = str(record["place"]["paths"].get("PYTHONPATH", ""))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        then = ""
+    record = run.document(f"environment/{ENVIRONMENT}") or {}
+    then = str(table(table(record.get("place")).get("paths")).get("PYTHONPATH") or "")
     for entry in filter(None, [*then.split(os.pathsep), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]):
         path = Path(entry)
         if not path.is_absolute():
