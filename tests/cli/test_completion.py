@@ -32,7 +32,7 @@ def complete(cli: Callable[..., Answer]) -> Complete:
 def test_commands(complete: Complete):
     assert {"run", "resume", "runs", "board", "new", "check", "doctor", "completion"} <= set(complete(""))
     assert complete("ru") == ["run", "runs"]
-    assert complete("runs", "") == ["ls", "show"]
+    assert complete("runs", "") == ["ls", "show", "verify"]
     assert complete("completion", "") == ["bash", "zsh", "fish"]
     assert complete("nothing", "") == complete("")
 

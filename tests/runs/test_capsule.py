@@ -350,7 +350,9 @@ def test_a_folder_replaced_by_a_link_is_not_followed(project: Path, tmp_path: Pa
     _, code = copy(project, tmp_path)
     assert record_of(code)["deleted"] == ["package/net.py"]
     assert record_of(code)["files"]["package"]["link"] == str(tmp_path / "elsewhere")
-    capsule.restore(code, tmp_path / "restored")
+    with pytest.raises(UserError, match=r"a link that leads out of its folder: 'package'"):
+        capsule.restore(code, tmp_path / "refused")
+    capsule.restore(code, tmp_path / "restored", follow=True)
     assert tree(tmp_path / "restored") == tree(project)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepdiva.cli import verify
 from deepdiva.cli.console import FORMATS, STATUS_STYLES
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _FACTS = ("id", "experiment", "status", "kind", "parent", "task", "data", "seed"
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands."""
-    parser = subparsers.add_parser("runs", help="list runs, or show one", allow_abbrev=False)
+    parser = subparsers.add_parser("runs", help="list runs, show one, or check its files", allow_abbrev=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_list(commands)
     show = commands.add_parser("show", help="show all about one run", allow_abbrev=False)
@@ -28,6 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     show.add_argument("--runs-dir", default="runs", metavar="DIR", help="where the runs are kept (default: runs)")
     show.add_argument("--json", action="store_true", help="print the answer for machines")
     show.set_defaults(func=show_run)
+    verify.add_parser(commands)
 
 
 def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

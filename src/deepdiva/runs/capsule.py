@@ -28,9 +28,8 @@ from deepdiva.runs.repository import (
 )
 from deepdiva.runs.settings import CodePolicy, read_settings
 from deepdiva.runs.storage import Storage, canonical_json
+from deepdiva.runs.unpacking import ARCHIVE, RECORD, unpack
 
-RECORD = "code.json"
-ARCHIVE = "source.tar.gz"
 STAGED = "staged.patch"
 UNSTAGED = "unstaged.patch"
 _SHOWN = 20
@@ -143,21 +142,24 @@ def copy(code: Path, destination: Path, storage: Storage) -> str:
     return str(json.loads((destination / RECORD).read_bytes())["digest"])
 
 
-def restore(code: Path, destination: Path) -> list[str]:
-    """Unpack the copy in `code` (a run's folder) into the empty folder `destination`, proving every file; the names."""
-    record = json.loads((code / RECORD).read_text(encoding="utf-8"))
-    files: dict[str, dict[str, Any]] = record["files"]
-    destination.mkdir(parents=True, exist_ok=True)
-    if any(destination.iterdir()):
-        raise UserError(f"{destination} is not empty", "restore into a new folder")
-    with tarfile.open(code / ARCHIVE, "r:gz", encoding="utf-8", errors="surrogateescape") as archive:
-        members = {member.name: member for member in archive}
-        if members.keys() != files.keys():
-            raise UserError(f"{code / ARCHIVE} does not hold the files that {RECORD} lists")
-        # Links last: a file must never be written through one.
-        for name, entry in sorted(files.items(), key=lambda item: "link" in item[1]):
-            _restore_one(archive, members[name], entry, destination)
-    return sorted(files)
+def restore(code: Path, destination: Path, *, follow: bool = False) -> list[str]:
+    """Unpack the copy in `code` (a run's folder) into the empty folder `destination`, proving every file; the names.
+
+    Args:
+        code: The folder `code/` of a run.
+        destination: Made when it is not there.
+        follow: Whether links that lead out of `destination` are made, too: only for code that is trusted.
+
+    Raises:
+        UserError: The folder is not empty, or the copy is damaged or leads out of it.
+    """
+    return unpack(code, destination, follow=follow)
+
+
+def recorded_digest(record: Mapping[str, Any]) -> str:
+    """The digest that the content of a `code.json` gives, whatever it says that it is."""
+    left_out = [sources.LeftOut(item["path"], item["reason"], size=item.get("size")) for item in record["left_out"]]
+    return _digest(record["files"], left_out)
 
 
 def _open_repository(directory: Path) -> tuple[Repository | None, str | None]:
@@ -249,22 +251,3 @@ def _write_patches(repository: Repository, closure: sources.Closure, destination
         patch = difference(repository.root, staged=staged, exclude=hidden)
         if patch:  # `git apply` refuses an empty one
             storage.write(destination / name, patch)
-
-
-def _restore_one(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, entry: Mapping[str, Any], destination: Path
-) -> None:
-    parts = Path(member.name).parts
-    if Path(member.name).is_absolute() or ".." in parts:
-        raise UserError(f"the copy of the code holds a path that leads out of its folder: {member.name}")
-    path = destination / member.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if "link" in entry:
-        path.symlink_to(entry["link"])
-        return
-    handle = archive.extractfile(member)
-    data = b"" if handle is None else handle.read()
-    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise UserError(f"the copy of the code is damaged: {member.name} does not have its recorded SHA-256")
-    path.write_bytes(data)
-    path.chmod(int(entry["mode"], 8))

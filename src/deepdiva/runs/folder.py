@@ -171,9 +171,14 @@ def find_runs(runs_dir: Path | str = "runs") -> Iterator[RunFolder]:
 
 def find_run(text: str | Path, runs_dir: Path | str = "runs") -> RunFolder:
     """The run that `text` means: a path, an id, the beginning of an id or of its last six digits, or `last`."""
+    return RunFolder.open(find_folder(text, runs_dir))
+
+
+def find_folder(text: str | Path, runs_dir: Path | str = "runs") -> Path:
+    """As `find_run`, but the folder, whose `run.json` may be damaged."""
     path = Path(text)
     if (path / NAME).exists():
-        return RunFolder.open(path)
+        return path
     folders = sorted((path.parent for path in Path(runs_dir).glob(f"*/*/{NAME}")), key=lambda folder: folder.name)
     if text == "last" and folders:
         return _newest([folder for folder in folders if folder.name[:16] == folders[-1].name[:16]])
@@ -181,20 +186,21 @@ def find_run(text: str | Path, runs_dir: Path | str = "runs") -> RunFolder:
     matches = [folder for folder in folders if folder.name.startswith(name) or folder.name[17:].startswith(name)]
     exact = [folder for folder in matches if folder.name == name]
     if name and len(matches := exact or matches) == 1:
-        return RunFolder.open(matches[0])
+        return matches[0]
     if name and matches:
         shown = ", ".join(folder.name for folder in matches[:5]) + (", …" if len(matches) > 5 else "")
         raise UserError(f"'{text}' means {len(matches)} runs: {shown}", "write more of the id, or the path")
     if name and path.exists():
-        return RunFolder.open(path)  # says why it is none
+        return path  # opening it says why it is none
     where = f"in {runs_dir}" if folders else f"in {runs_dir}, which holds no run"
     raise UserError(f"there is no run '{text}' {where}", "`deepdiva runs ls` lists the runs; a path is fine, too")
 
 
-def _newest(folders: list[Path]) -> RunFolder:
+def _newest(folders: list[Path]) -> Path:
     """Of runs that were started in one second, the one whose record says that it was the last."""
-    runs = [RunFolder.open(folder) for folder in folders]
-    return max(runs, key=lambda run: str(run.record.get("created")))
+    if len(folders) == 1:
+        return folders[0]
+    return max(folders, key=lambda folder: str(read_record(folder).get("created")))
 
 
 def is_alive(folder: Path, record: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import operator
 import os
 import re
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,9 @@ from deepdiva.runs.folder import duration, is_alive
 from deepdiva.runs.record import NAME, read_record
 
 FILE = ".index.sqlite"
-_VERSION = 1  # of the table below; a cache of another version is thrown away
+_VERSION = 2  # of the table below; a cache of another version is thrown away
 _FACTS = ["id", "experiment", "status", "kind", "parent", "task", "data", "seed", "created", "finished", "duration"]
-_COLUMNS = ["folder", "stamp", *_FACTS, "results", "best", "process"]
+_COLUMNS = ["folder", "stamp", *_FACTS, "results", "best", "process", "check_"]
 _Facts = tuple[Any, ...]
 """The values of `_FACTS`, then results and best score as JSON, and, of a run that works, who works on it."""
 
@@ -138,7 +139,8 @@ def rows(
     if table and not present and key not in _FACTS:
         known = {*_FACTS, "best", "folder", *(name for row in table for name in row.results)}
         raise UserError(f"no run has '{key}' to sort by", did_you_mean(key, known))
-    present.sort(key=lambda row: row.value(key), reverse=sort.startswith("-"))
+    # A result is mostly a number; where some run has a text instead, that stands behind.
+    present.sort(key=lambda row: (isinstance(row.value(key), str), row.value(key)), reverse=sort.startswith("-"))
     return [*present, *(row for row in table if row.value(key) is None)][:limit]
 
 
@@ -178,6 +180,7 @@ def _open(path: Path) -> sqlite3.Connection:
         cache = sqlite3.connect(path, timeout=2.0)
         try:
             cache.execute("PRAGMA synchronous = OFF")  # a cache need not survive a power cut
+            cache.execute("PRAGMA trusted_schema = OFF")  # the file may have come with a stranger's runs
             if cache.execute("PRAGMA user_version").fetchone() != (_VERSION,):
                 cache.execute("DROP TABLE IF EXISTS runs")
                 cache.execute(f"CREATE TABLE runs ({', '.join(_COLUMNS)}, PRIMARY KEY (folder))")
@@ -198,8 +201,8 @@ def _refresh(cache: sqlite3.Connection, runs_dir: Path, stamps: Mapping[str, str
     """Bring the cache up to date and give its content."""
     facts = {}
     gone = []
-    for folder, stamp, *values in cache.execute(f"SELECT {', '.join(_COLUMNS)} FROM runs"):
-        if stamps.get(folder) == stamp:
+    for folder, stamp, *values, check in cache.execute(f"SELECT {', '.join(_COLUMNS)} FROM runs"):
+        if stamps.get(folder) == stamp and check == _check(folder, values):
             facts[folder] = tuple(values)
         elif folder not in stamps:
             gone.append((folder,))
@@ -207,9 +210,14 @@ def _refresh(cache: sqlite3.Connection, runs_dir: Path, stamps: Mapping[str, str
     if fresh or gone:
         cache.executemany("DELETE FROM runs WHERE folder = ?", gone)
         marks = ", ".join("?" * len(_COLUMNS))
-        table = [(folder, stamps[folder], *values) for folder, values in fresh.items()]
+        table = [(folder, stamps[folder], *values, _check(folder, values)) for folder, values in fresh.items()]
         cache.executemany(f"INSERT OR REPLACE INTO runs VALUES ({marks})", table)
     return facts | fresh
+
+
+def _check(folder: str, values: Sequence[Any]) -> int:
+    """What tells a row that is as it was written from one that the disk has changed."""
+    return zlib.crc32(repr((folder, *values)).encode())
 
 
 def _read_facts(folder: Path) -> _Facts:

@@ -82,12 +82,18 @@ def read_bytes(path: Path, *, limit: int, within: Path | None = None) -> bytes:
 def inside(path: Path, folder: Path) -> Path:
     """Where `path` leads to, all links followed; refused when that is not inside `folder`."""
     try:
-        place, root = os.path.realpath(path), os.path.realpath(folder)
+        is_inside = leads_inside(path, folder)
     except ValueError as error:  # a NUL
         raise StorageError(f"{str(path)!r} is no path: {error}") from error
-    if place != root and not place.startswith(f"{root}{os.sep}"):
+    if not is_inside:
         raise StorageError(f"{path} leads out of the run folder", _NO_LINK)
-    return Path(place)
+    return Path(os.path.realpath(path))
+
+
+def leads_inside(path: Path, folder: Path) -> bool:
+    """Whether `path` is in `folder`, all links followed."""
+    place, root = os.path.realpath(path), os.path.realpath(folder)
+    return place == root or place.startswith(f"{root}{os.sep}")
 
 
 def parse_json(data: bytes, path: Path) -> Any:
