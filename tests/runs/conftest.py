@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import functools
+import json
 import os
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from deepdiva.runs import capsule, environment
+from deepdiva.runs import RunFolder, capsule, environment
+from deepdiva.runs.packages import installed_packages
 from deepdiva.runs.run import Run
 from deepdiva.runs.storage import Storage, System
 
@@ -228,3 +232,71 @@ def create(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run
         return Run.create(experiment, **{"runs_dir": tmp_path / "runs", **arguments})
 
     return call
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
+    """A run folder written by hand: `make_run("a", {"seed": 1}, fingerprints=[…], events=[…], files={name: value})`."""
+
+    def call(
+        name: str = "a",
+        record: Mapping[str, Any] | None = None,
+        *,
+        fingerprints: Sequence[object] = (),
+        events: Sequence[object] = (),
+        files: Mapping[str, Any] | None = None,
+    ) -> RunFolder:
+        folder = tmp_path / "made" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"schema": 1, "id": name, "status": "completed", "task": "points", "digests": {}, **(record or {})}
+        (folder / "run.json").write_text(json.dumps(facts))
+        for log, lines in (("fingerprints", fingerprints), ("events", events)):
+            texts = [json.dumps(line).encode() for line in lines]
+            (folder / f"{log}.jsonl").write_bytes(b"".join(b"%08x %b\n" % (zlib.crc32(text), text) for text in texts))
+        for path, content in (files or {}).items():
+            place = folder / path
+            place.parent.mkdir(exist_ok=True)
+            text = content if isinstance(content, str | bytes) else json.dumps(content)
+            place.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return RunFolder.open(folder)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunFolder]:
+    """Real trainings on two-dimensional points in a folder with one file of code; each is made once."""
+    project = tmp_path_factory.mktemp("trained")
+    made: dict[str, RunFolder] = {}
+
+    def call(number: int = 0, *, code: str = "x = 1\n", **settings: Any) -> RunFolder:
+        key = json.dumps([number, code, settings])
+        if key not in made:
+            made[key] = _train(project, code, settings)
+        return made[key]
+
+    return call
+
+
+def _train(project: Path, code: str, settings: Mapping[str, Any]) -> RunFolder:
+    import torch
+
+    from deepdiva import Config, train
+
+    (project / "helper.py").write_text(code)
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    quiet = {"figures": "none", "tensorboard": False}
+    chosen = {"data": "spirals", "epochs": 2, "seed": 0, "threads": 1, "logging": quiet, **settings}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        patch.setattr(System, "fsync", lambda self, descriptor: None)
+        patch.setattr(environment, "installed_packages", _packages)
+        run = train(Config(task=chosen.pop("task", "points"), **chosen))
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    return RunFolder.open(project / run.path)
+
+
+@functools.cache
+def _packages() -> Any:
+    return installed_packages()
