@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -42,6 +42,7 @@ def test_published_number_of_participants():
     assert replicates_needed(1.0, 0.4) == 108
 
 
+@settings(max_examples=40)
 @given(values, values, margins)
 def test_as_scipy_has_it(one: list[float], other: list[float], margin: float):
     assume(np.ptp(one) > 0 and np.ptp(other) > 0)
@@ -186,6 +187,7 @@ def test_a_run_that_is_off_by_two_deviations_is_hardly_ever_confirmed():
     assert max(power(n, n, 1.0, 1.0, effect=2.0) for n in range(2, 40)) < 0.003
 
 
+@settings(max_examples=20)
 @given(st.floats(0.01, 10), st.floats(0.3, 5), st.floats(0.5, 0.95))
 def test_as_many_runs_as_are_needed_and_not_one_less(sd: float, ratio: float, wanted: float):
     count = replicates_needed(sd, sd * ratio, power=wanted)

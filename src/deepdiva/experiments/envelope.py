@@ -74,6 +74,7 @@ class EnvelopeResult:
         problem: Why nothing can be said, or None; then `inside` is false and so would be the contrary.
         gradual: Whether the way out began within rounding: more perturbed trainings (up to `MOST_RERUNS`) may then
             show that rounding explains it after all.
+        finite: Whether every loss and result is a number; one that is none is no success, whatever else is known.
     """
 
     inside: bool
@@ -85,6 +86,7 @@ class EnvelopeResult:
     detail: str
     problem: str | None = None
     gradual: bool = False
+    finite: bool = True
 
     def to_mapping(self) -> dict[str, Any]:
         """The form kept in a record; a ratio that is not finite becomes null."""
@@ -120,7 +122,8 @@ def inside(
     """
     problem = _problem(original, reproduced, reruns)
     if problem is not None:
-        return EnvelopeResult(False, None, math.inf, 0, len(reruns), None, problem, problem)
+        finite = all(_is_finite(one) for one in (original, reproduced, *reruns))
+        return EnvelopeResult(False, None, math.inf, 0, len(reruns), None, problem, problem, finite=finite)
     here = [reproduced, *reruns]
     # Where training stops early, rounding may move the end: what all went through is compared.
     shared = min(len(one.losses) for one in (original, *here))
@@ -201,15 +204,17 @@ def _problem(original: Trajectory, reproduced: Trajectory, reruns: Sequence[Traj
     """What makes a comparison impossible."""
     named = [("original", original), ("repetition", reproduced), *(("perturbed training", one) for one in reruns)]
     for name, one in named:
-        if not np.isfinite(np.asarray(one.losses, dtype=np.float64)).all():
-            return f"a loss of the {name} is not a finite number"
-        if not np.isfinite(np.asarray(list(one.metrics.values()), dtype=np.float64)).all():
-            return f"a result of the {name} is not a finite number"
+        if not _is_finite(one):
+            return f"a loss or a result of the {name} is not a finite number"
     if not all(len(one.losses) for _, one in named):
         return "there is no step to compare"
     if len(reruns) < RERUNS:
         return f"{len(reruns)} perturbed trainings, and at least {RERUNS} are needed"
     return None
+
+
+def _is_finite(one: Trajectory) -> bool:
+    return bool(np.isfinite(np.asarray([*one.losses, *one.metrics.values()], dtype=np.float64)).all())
 
 
 def _distances(one: Sequence[float], other: Sequence[float]) -> NDArray[np.float64]:

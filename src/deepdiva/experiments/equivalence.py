@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Tost:
         alpha: The greatest probability of either claim where it is false, as it was given.
         deterministic: Whether no value differs from the others of its group, so that nothing is left to chance.
         problem: Why nothing can be said, or None.
+        finite: Whether every value is a number; one that is none is no success, whatever else is known.
     """
 
     effect: float
@@ -57,6 +58,7 @@ class Tost:
     alpha: float = 0.05
     deterministic: bool = False
     problem: str | None = None
+    finite: bool = True
 
     def to_mapping(self) -> dict[str, Any]:
         """The form kept in a record; numbers that are not finite become null."""
@@ -98,7 +100,8 @@ def tost(original: Sequence[float], reproduced: Sequence[float], *, margin: floa
     if problem is not None:
         effect = float(other.mean() - one.mean()) if len(one) and len(other) else math.nan
         empty = Tost(effect, -math.inf, math.inf, 1.0, False, False, len(one), len(other), math.nan, margin, alpha)
-        return Tost(**{**asdict(empty), "problem": problem})
+        finite = bool(np.isfinite(one).all() and np.isfinite(other).all())
+        return replace(empty, problem=problem, finite=finite)
     # The variance of equal numbers may be a rounding error of their mean.
     variances = [0.0 if np.ptp(group) == 0 else float(group.var(ddof=1)) for group in (one, other)]
     if sum(variances) == 0:
@@ -237,9 +240,11 @@ def _error(one: Any, other: Any, n_one: int, n_other: int) -> tuple[Any, Any]:
 
 
 def _problem(original: NDArray[np.float64], reproduced: NDArray[np.float64]) -> str | None:
-    for name, values in (("original", original), ("reproduced", reproduced)):
+    groups = {"original": original, "reproduced": reproduced}
+    for name, values in groups.items():
         if not np.isfinite(values).all():
             return f"a value of the {name} runs is not a finite number"
+    for name, values in groups.items():
         if len(values) < 2:
             return f"{len(values)} {name} run{'' if len(values) == 1 else 's'}, and at least 2 are needed"
     return None
