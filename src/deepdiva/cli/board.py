@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import subprocess
+
+    from deepdiva.runs.folder import RunFolder
 
 HOST = "127.0.0.1"
 # TensorBoard keeps 10 images a tag otherwise, and a sample of the scalars: epochs would vanish.
@@ -68,31 +70,63 @@ def log_folder(runs: Sequence[str], runs_dir: Path) -> Iterator[Path]:
     from deepdiva.cli.console import note
     from deepdiva.errors import UserError
     from deepdiva.runs.folder import find_run, find_runs
+    from deepdiva.runs.reading import check_folder
 
     first = Path(runs[0]) if len(runs) == 1 else None
     if first is not None and first.is_dir() and not (first / "run.json").exists():
         if next(find_runs(first), None) is None:
             raise UserError(f"{first} holds no runs", "name a run, or the folder that holds the experiments")
         runs, runs_dir = (), first
+    chosen = [find_run(text, runs_dir) for text in dict.fromkeys(runs)]
+    for run in chosen:
+        check_folder(run.path)
     if not runs:
         if not runs_dir.is_dir():
             raise UserError(f"there is no folder {runs_dir}", "start a run first, or name the folder with --runs-dir")
-        yield runs_dir
-        return
+        chosen, left_out = _sound(find_runs(runs_dir))
+        if not left_out:
+            yield runs_dir
+            return
+        note("\n".join(f"left out, with runs that start from now on: {reason}" for reason in left_out), style="yellow")
     with tempfile.TemporaryDirectory(prefix="deepdiva-board-") as name:
-        chosen = [find_run(text, runs_dir) for text in dict.fromkeys(runs)]
-        with_files = [run for run in chosen if (run.path / "tensorboard").is_dir()]
-        for run in chosen:
-            if run not in with_files:
-                note(f"run {run.id} keeps no TensorBoard files", style="yellow")
-        if not with_files:
-            raise UserError("none of these runs keeps TensorBoard files", "they were made with logging.tensorboard off")
-        for run in with_files:
-            link = Path(name, run.experiment, run.id)
-            link.parent.mkdir(exist_ok=True)
-            if not link.is_symlink():
-                link.symlink_to((run.path / "tensorboard").resolve(), target_is_directory=True)
+        _link(chosen, Path(name))
         yield Path(name)
+
+
+def _sound(runs: Iterable[RunFolder]) -> tuple[list[RunFolder], list[str]]:
+    """The runs that may be shown, and of the others why not: TensorBoard would follow a link, or wait at a pipe."""
+    from deepdiva.cli.console import printable
+    from deepdiva.errors import UserError
+    from deepdiva.runs.reading import check_folder
+
+    sound, left_out = [], []
+    for run in runs:
+        try:
+            if run.record.get("status") == "unreadable":
+                raise UserError(str(run.record["error"]["message"]).partition("\n")[0])
+            check_folder(run.path)
+            sound.append(run)
+        except UserError as error:
+            left_out.append(printable(error.message))
+    return sound, left_out
+
+
+def _link(chosen: Sequence[RunFolder], folder: Path) -> None:
+    """Links to the TensorBoard files of some runs."""
+    from deepdiva.cli.console import note
+    from deepdiva.errors import UserError
+
+    with_files = [run for run in chosen if (run.path / "tensorboard").is_dir()]
+    for run in chosen:
+        if run not in with_files:
+            note(f"run {run.id} keeps no TensorBoard files", style="yellow")
+    if not with_files:
+        raise UserError("none of these runs keeps TensorBoard files", "they were made with logging.tensorboard off")
+    for run in with_files:
+        link = folder / run.experiment / run.id
+        link.parent.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to((run.path / "tensorboard").resolve(), target_is_directory=True)
 
 
 def _serve(words: Sequence[str]) -> int:

@@ -78,7 +78,7 @@ def print_table(table: Table, form: Format = "table") -> None:
     if form == "json":
         print_json(table.mappings())
     elif form == "csv":
-        say(_csv(table))
+        say(printable_lines(_csv(table)) if is_terminal(sys.stdout) else _csv(table))
     elif form == "md":
         say(_markdown(table))
     elif form == "latex":
@@ -129,6 +129,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def printable_lines(text: str) -> str:
+    """As `printable`, for a text of several lines."""
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def format_number(value: Any) -> str:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
-from deepdiva.cli import board, completion, data, doctor, project, runs, train, trials
+from deepdiva.cli import board, completion, data, doctor, project, runs, train, trials, why
 from deepdiva.errors import UserError, did_you_mean
 
 DESCRIPTION = "Reproducible deep learning: every experiment logged, seeded, versioned, and repeatable."
@@ -72,7 +72,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="deepdiva", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=_version())
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, runs, board, data, project, doctor, trials, completion):
+    for module in (train, runs, board, data, project, doctor, trials, why, completion):
         module.add_parser(subparsers)
     return parser
 
@@ -117,9 +117,10 @@ def _refuse(unknown: Sequence[str], words: Sequence[str], parser: Parser) -> NoR
 
 
 def _complain(error: UserError) -> None:
-    from deepdiva.cli.console import styled
+    from deepdiva.cli.console import printable_lines, styled
 
-    _note(f"{styled('error:', 'bold red', sys.stderr)} " + "\n".join([str(error), *_notes(error)]))
+    # Names in it may be those of a stranger's files: nothing in them may move the cursor.
+    _note(f"{styled('error:', 'bold red', sys.stderr)} " + printable_lines("\n".join([str(error), *_notes(error)])))
 
 
 def _show_traceback(error: Exception) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from deepdiva.cli.console import STATUS_STYLES, as_text, format_duration, format_number, printable, say, styled
@@ -51,7 +49,7 @@ def _about(run: RunFolder) -> Iterator[tuple[str, str]]:
     yield "test split", _test_reads(record.get("test_reads") or [])
     levels = record.get("determinism") or {}
     yield "determinism", _levels(levels)
-    yield "code", _code(run.path / "code" / "code.json")
+    yield "code", _code(run)
     yield (
         "versions",
         ", ".join(f"{name} {version}" for name, version in (record.get("versions") or {}).items() if version),
@@ -72,18 +70,22 @@ def _levels(levels: Mapping[str, Any]) -> str:
     return f"{granted}, although {asked} was asked for" + (f": {reasons}" if reasons else "")
 
 
-def _code(path: Path) -> str:
+def _code(run: RunFolder) -> str:
     """One line about the copy of the code."""
+    from deepdiva.errors import UserError
+
     try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        record = run.document("code/code.json")
+    except UserError as error:
+        return f"cannot be read: {error.message}"
+    if record is None or not isinstance(record.get("files"), dict):
         return ""
     count = len(record["files"])
     files = f"{count} {'file' if count == 1 else 'files'}"
     facts = record.get("git")
-    if not facts:
+    if not isinstance(facts, dict):
         return f"a copy of {files}; no repository"
-    where = f"commit {facts['commit'][:10]}" if facts.get("commit") else "no commit yet"
+    where = f"commit {str(facts['commit'])[:10]}" if facts.get("commit") else "no commit yet"
     branch = f" on {facts['branch']}" if facts.get("branch") else ""
     return f"{where}{branch}{', with uncommitted changes' if record.get('dirty') else ''}; a copy of {files}"
 

@@ -16,6 +16,8 @@ from deepdiva.data.files import WRITTEN_PROOF, printable, reason
 from deepdiva.data.footprint import Footprint, Recorder
 from deepdiva.data.manifest import cache_directory, replace_file
 from deepdiva.errors import UserError
+from deepdiva.runs.integrity import open_proved
+from deepdiva.runs.reading import largest, open_regular
 
 SCHEMA = 1
 
@@ -118,18 +120,18 @@ def read_footprint(file: Path) -> Footprint:
         UserError: The file cannot be read, or holds none.
     """
     try:
-        return Footprint.from_json(file.read_text("ascii"))
+        with open_regular(file.resolve(), limit=largest("data")) as opened:
+            return _parse(opened.read(), file)
     except OSError as error:
         raise UserError(f"{printable(str(file))} cannot be read: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{printable(str(file))} is not a footprint: it is no plain text") from error
-    except UserError as error:
-        raise UserError(f"{printable(str(file))}: {error.message}", error.hint) from error
 
 
 def footprints_of_run(folder: Path) -> list[Footprint]:
     """The footprints that a run keeps of the files it read; none where it ended before it read any."""
-    found = [read_footprint(file) for file in sorted((folder / "data").glob("footprint-*.json"))]
+    found = []
+    for file in sorted((folder / "data").glob("footprint-*.json")):
+        with open_proved(folder, f"data/{file.name}") as opened:
+            found.append(_parse(opened.read(), file))
     return [footprint for footprint in found if footprint.kind != "contents"]
 
 
@@ -140,6 +142,15 @@ def fitting(footprints: Sequence[Footprint], path: Path | str) -> Footprint | No
         if footprint.source == os.fspath(path) or os.path.realpath(footprint.source) == real:
             return footprint
     return None
+
+
+def _parse(content: bytes, file: Path) -> Footprint:
+    try:
+        return Footprint.from_json(content.decode("ascii"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{printable(str(file))} is not a footprint: it is no plain text") from error
+    except UserError as error:
+        raise UserError(f"{printable(str(file))}: {error.message}", error.hint) from error
 
 
 def _place(path: Path | str) -> Path:

@@ -93,7 +93,7 @@ class Footprint:
             files = {name: Entry(size, sha256) for name, size, sha256 in content["files"]}
             read = cls(files, content["kind"], content["source"])
             intact = content["schema"] == SCHEMA and content["root"] == read.root
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"this is not a footprint: {error}") from error
         if not intact:
             raise UserError("this footprint was altered: its files do not give its root digest")

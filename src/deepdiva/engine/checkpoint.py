@@ -8,7 +8,7 @@ there is no checkpoint. Nothing is unpickled.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.errors import Problem, UserError, UserErrors
-from deepdiva.runs.storage import Storage, canonical_json
+from deepdiva.runs.integrity import Entry, read_manifest
+from deepdiva.runs.reading import parse_json, read_bytes
+from deepdiva.runs.storage import Storage, StorageError, canonical_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SCHEMA = 1
 _NAME = re.compile(r"step-(\d{8,})")
+_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes; what is larger cannot be loaded
 _FILES = ("model.safetensors", "training.safetensors", "training.json")
 
 
@@ -78,12 +81,16 @@ def load(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: It is incomplete, or a file does not fit its checksum.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
     step, contents = _read_checked(path)
-    tensors = from_bytes(contents["training.safetensors"])
-    document = json.loads(contents["training.json"])
-    return Checkpoint(step, path, from_bytes(contents["model.safetensors"]), _put_tensors(document, tensors))
+    try:
+        model, tensors = from_bytes(contents["model.safetensors"]), from_bytes(contents["training.safetensors"])
+        training = _put_tensors(parse_json(contents["training.json"], path / "training.json"), tensors)
+    except (SafetensorError, StorageError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: it fits its checksums, but is no checkpoint: {error}") from error
+    return Checkpoint(step, path, model, training)
 
 
 @dataclass(frozen=True)
@@ -200,20 +207,26 @@ def _manifest(step: int, contents: Mapping[str, bytes]) -> bytes:
 
 def _read_checked(path: Path) -> tuple[int, dict[str, bytes]]:
     try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-        check = manifest.pop("check")
-        if hashlib.sha256(canonical_json(manifest).encode()).hexdigest() != check:
-            raise CheckpointError(f"{path}: manifest.json does not fit its own checksum")
-        files, step = manifest["files"], manifest["step"]
-        contents = {name: (path / name).read_bytes() for name in _FILES}
+        manifest = read_manifest(path / "manifest.json", within=path)
+        files, step = manifest["files"], int(manifest["step"])
+        contents = {name: _content(path / name, files[name]) for name in _FILES}
     except OSError as error:
         raise CheckpointError(f"{path}: incomplete ({error.strerror}: {Path(str(error.filename)).name})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except StorageError as error:
+        raise CheckpointError(error.message) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: manifest.json cannot be read") from error
-    for name, data in contents.items():
-        if hashlib.sha256(data).hexdigest() != files[name]["sha256"]:
-            raise CheckpointError(f"{path}: {name} does not fit its checksum")
     return step, contents
+
+
+def _content(path: Path, expected: Entry) -> bytes:
+    """The content of a file of a checkpoint, read only where it has the size that it should."""
+    if path.lstat().st_size != expected.size or expected.size > _MEMORY:
+        raise StorageError(f"{path.parent}: {path.name} does not fit its checksum: it has another size")
+    data = read_bytes(path, limit=expected.size, within=path.parent)
+    if hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise StorageError(f"{path.parent}: {path.name} does not fit its checksum")
+    return data
 
 
 def _settle(tensor: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from deepdiva.errors import UserError, UserErrors
 from deepdiva.runs.lines import read_lines
-from deepdiva.runs.reading import largest, open_regular, parse_json
+from deepdiva.runs.reading import parse_json
 from deepdiva.runs.record import NAME, read_record, seconds_of
 from deepdiva.runs.storage import StorageError
 
@@ -135,19 +135,12 @@ class RunFolder:
         """As `content`, open for reading."""
         from deepdiva.runs import integrity
 
-        path = self.path / name
         try:
-            file = open_regular(path, within=self.path, limit=largest(name))
+            return integrity.open_proved(self.path, name)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-        try:
-            integrity.prove(self.path, name, file)
-        except BaseException:
-            file.close()
-            raise
-        return file
+            raise UserError(f"cannot read {self.path / name}: {(error.strerror or str(error)).lower()}") from error
 
     def names(self, folder: str) -> list[str]:
         """Names of the files right below a folder of the run, such as `predictions`, sorted."""

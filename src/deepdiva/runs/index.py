@@ -9,6 +9,7 @@ import operator
 import os
 import re
 import sqlite3
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from deepdiva.runs.record import NAME, read_record
 FILE = ".index.sqlite"
 _VERSION = 2  # of the table below; a cache of another version is thrown away
 _FACTS = ["id", "experiment", "status", "kind", "parent", "task", "data", "seed", "created", "finished", "duration"]
-_COLUMNS = ["folder", "stamp", *_FACTS, "results", "best", "process", "check_"]
+_COLUMNS = ["folder", "stamp", *_FACTS, "results", "best", "process", "proof"]
 _Facts = tuple[Any, ...]
 """The values of `_FACTS`, then results and best score as JSON, and, of a run that works, who works on it."""
 
@@ -176,6 +177,8 @@ def _folders(path: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
 
 def _open(path: Path) -> sqlite3.Connection:
     """The cache with its table; a broken one is replaced by an empty one."""
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise sqlite3.OperationalError("a link could lead to any database")  # the folders are the truth
     for attempt in range(2):
         cache = sqlite3.connect(path, timeout=2.0)
         try:

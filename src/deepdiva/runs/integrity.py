@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepdiva.runs import record
-from deepdiva.runs.reading import LARGEST, open_regular, parse_json, read_bytes, regular_files
+from deepdiva.runs.reading import LARGEST, largest, open_regular, parse_json, read_bytes, regular_files
 from deepdiva.runs.storage import Storage, StorageError, canonical_json
 
 NAME = "manifest.json"
@@ -155,20 +155,20 @@ def measure(path: Path, within: Path) -> Entry:
         return _measured(file)
 
 
-def prove(folder: Path, name: str, file: BufferedReader) -> None:
-    """Compare an open file of a run with its manifest; nothing is read where that does not list it.
+def open_proved(folder: Path, name: str) -> BufferedReader:
+    """A file of a run, such as `code/code.json`, proved where the run's manifest lists it.
 
     Raises:
-        StorageError: It is not what was written.
+        StorageError: It is not what was written, is too large, or leads out of the run folder.
+        OSError: It cannot be opened; `FileNotFoundError` where there is none.
     """
-    expected = _expected(folder, name)
-    if expected is None:
-        return
-    found = _measured(file)
-    file.seek(0)
-    # The run may have been resumed between the two readings: then the manifest has changed before the file.
-    if expected != found and _expected(folder, name) == expected:
-        raise damage(folder / name, expected, found)
+    file = open_regular(folder / name, within=folder, limit=largest(name))
+    try:
+        _prove(folder, name, file)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def damage(path: Path, expected: Entry, found: Entry) -> StorageError:
@@ -184,6 +184,17 @@ def expected_size(folder: Path, name: str) -> int | None:
     """Bytes that a file must have; None where no intact manifest lists it."""
     expected = _expected(folder, name)
     return None if expected is None else expected.size
+
+
+def _prove(folder: Path, name: str, file: BufferedReader) -> None:
+    expected = _expected(folder, name)
+    if expected is None:
+        return
+    found = _measured(file)
+    file.seek(0)
+    # The run may have been resumed between the two readings: then the manifest has changed before the file.
+    if expected != found and _expected(folder, name) == expected:
+        raise damage(folder / name, expected, found)
 
 
 def _expected(folder: Path, name: str) -> Entry | None:
