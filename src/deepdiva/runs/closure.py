@@ -183,7 +183,10 @@ def loaded_files(root: Path) -> Iterator[str]:
     installed = [os.path.dirname(os.__file__), *([sys.prefix] if Path(sys.prefix) != root else [])]  # noqa: PTH120
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or "site-packages" in file or file.startswith(tuple(installed)):
+        # `torch.ops` says that its file is `_ops.py`, without a folder.
+        if not isinstance(file, str) or not os.path.isabs(file):  # noqa: PTH117
+            continue
+        if "site-packages" in file or file.startswith(tuple(installed)):
             continue
         path = Path(os.path.realpath(file))
         if path.is_relative_to(root):
