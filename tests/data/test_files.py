@@ -143,12 +143,27 @@ def test_no_file_stays_open(tmp_path):
 
 
 def test_threads_do_not_change_the_result(tmp_path):
-    tree(tmp_path, {f"{n % 7}/{n}": os.urandom(n) for n in range(600)})
+    tree(tmp_path, {f"{n % 7}/{n}": os.urandom(60 * n) for n in range(600)})
     listed = files.scan(tmp_path).files
     one, _ = files.hash_files(tmp_path, listed, threads=1)
     many, _ = files.hash_files(tmp_path, listed, threads=16)
     assert one == many
     assert len(one) == 600
+
+
+@pytest.mark.parametrize(("size", "threads"), [(100, 1), (files.SMALL, 3)])
+def test_small_files_stay_on_one_thread(tmp_path, monkeypatch, size, threads):
+    tree(tmp_path, {"a": bytes(size - 1), "b": bytes(size + 1)})
+    asked = []
+    original = files.in_threads
+
+    def spy(work, items, *, threads):
+        asked.append(threads)
+        return original(work, items, threads=threads)
+
+    monkeypatch.setattr(files, "in_threads", spy)
+    hashes, _ = files.hash_files(tmp_path, files.scan(tmp_path).files, threads=3)
+    assert (len(hashes), asked) == (2, [threads])
 
 
 def test_work_in_threads_keeps_its_order_and_its_errors():

@@ -23,6 +23,21 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert manifest.load(tmp_path / "elsewhere") == {}
 
 
+def test_names_and_numbers_of_any_kind_are_kept(tmp_path):
+    stamp = (1 << 62, -5, OLD, (1 << 64) - 1)
+    hashes = {"line\nbreak": ("ab" * 32, stamp), "ä/\u4e2d.png": ("cd" * 32, stamp), "x": ("ef" * 32, stamp)}
+    manifest.save(tmp_path, hashes, now_ns=time.time_ns())
+    assert manifest.load(tmp_path) == hashes
+
+
+def test_a_manifest_of_another_version_or_machine_is_none(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "SCHEMA", "2 other")
+        manifest.save(tmp_path, HASHES, now_ns=time.time_ns())
+        assert manifest.load(tmp_path) == HASHES
+    assert manifest.load(tmp_path) == {}
+
+
 def test_an_empty_set_is_remembered_too(tmp_path):
     manifest.save(tmp_path, {}, now_ns=time.time_ns())
     assert manifest.load(tmp_path) == {}

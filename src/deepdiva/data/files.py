@@ -26,6 +26,8 @@ IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".hg", ".s
 BLOCK = 1 << 20
 # A pipe would block when it is opened; like this it opens at once and is refused for what it is.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+SMALL = 1 << 14
+"""Bytes that files have on the average, below which a second thread makes hashing slower and not faster."""
 CHUNK_FILES = 256
 CHUNK_BYTES = 16 << 20
 MOST_THREADS = 8
@@ -189,9 +191,12 @@ def hash_files(
     Args:
         root: The folder that names are relative to.
         files: Stamp of every file by name; a file that was touched since then counts as it is now.
-        threads: How many; None takes as many as there are cores, up to 8.
+        threads: How many at most; None takes as many as there are cores, up to 8. Small files stay on one: opening
+            and closing them holds the lock for longer than it takes to hash them.
     """
     base = os.fspath(root)
+    if sum(stamp[0] for stamp in files.values()) < SMALL * len(files):
+        threads = 1
 
     def work(chunk: Sequence[str]) -> tuple[list[tuple[str, Hashed]], list[Trouble]]:
         done, troubles = [], []

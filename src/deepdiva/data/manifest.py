@@ -9,14 +9,18 @@ import hashlib
 import json
 import os
 import secrets
+import sys
+from array import array
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from deepdiva.data.files import Hashed, Stamp
 
-SCHEMA = 1
-COLUMNS = ("sizes", "modified", "changed", "inodes")
+SCHEMA = f"2 {sys.byteorder}"
+COLUMNS = ("q", "q", "q", "Q")
+"""Types of the numbers of a stamp: inodes may take all 64 bits."""
+HEX, NUMBER = 64, 8
 COARSE_NS = 2_000_000_000
 FINE_NS = 50_000_000
 SECOND_NS = 1_000_000_000
@@ -32,14 +36,17 @@ def cache_directory() -> Path:
 def load(path: Path) -> dict[str, Hashed]:
     """What is remembered of the data set at `path`; nothing when there is no manifest or it is damaged."""
     try:
-        check, _, body = _place(path).read_bytes().partition(b"\n")
-        if hashlib.sha256(body).hexdigest().encode() != check:
+        check, head, body = _place(path).read_bytes().split(b"\n", 2)
+        about = json.loads(head)
+        if about["schema"] != SCHEMA or hashlib.sha256(head + body).hexdigest().encode() != check:
             return {}
-        content = json.loads(body)
-        if content["schema"] != SCHEMA:
-            return {}
-        stamps = zip(*(content[column] for column in COLUMNS), strict=True)
-        return dict(zip(content["names"], zip(content["sha256"], stamps, strict=True), strict=True))
+        count, start = about["count"], about["names"]
+        names = body[:start].decode("utf-8", "surrogateescape").split("\0") if count else []
+        digests = body[start : start + HEX * count].decode("ascii")
+        hashes = [digests[place : place + HEX] for place in range(0, HEX * count, HEX)]
+        numbers, size = body[start + HEX * count :], NUMBER * count
+        columns = [array(kind, numbers[place * size : (place + 1) * size]) for place, kind in enumerate(COLUMNS)]
+        return dict(zip(names, zip(hashes, zip(*columns, strict=True), strict=True), strict=True))
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -50,23 +57,29 @@ def save(path: Path, hashes: Mapping[str, Hashed], *, now_ns: int) -> None:
     A file touched a moment ago is left out: it could change once more within one tick of the file system's clock,
     and its stamp would then stand for two contents.
 
+    The file has a line with the SHA-256 of the rest, a line of JSON, and then, one after the other: the names with zero
+    bytes between them, the hashes in hexadecimal, sizes, times of writing, times of change, and inodes, eight bytes
+    each in the order of this machine. As JSON it would take four times as long to write and twice as long to read.
+
     Args:
         path: The data set.
         hashes: Hash and stamp of every file.
         now_ns: The time at which the first of the files was read.
     """
-    kept = {name: hashed for name, hashed in hashes.items() if is_settled(hashed[1], now_ns=now_ns)}
-    stamps = zip(*(stamp for _, stamp in kept.values()), strict=True) if kept else ([] for _ in COLUMNS)
-    content = {
-        "schema": SCHEMA,
-        "path": os.path.realpath(path),
-        "names": list(kept),
-        "sha256": [sha256 for sha256, _ in kept.values()],
-        **dict(zip(COLUMNS, map(list, stamps), strict=True)),
+    old = now_ns - COARSE_NS
+    kept = {
+        name: hashed
+        for name, hashed in hashes.items()
+        if (hashed[1][1] < old and hashed[1][2] < old) or is_settled(hashed[1], now_ns=now_ns)
     }
-    body = json.dumps(content, separators=(",", ":")).encode()
+    names = "\0".join(kept).encode("utf-8", "surrogateescape")
+    about = {"schema": SCHEMA, "path": os.path.realpath(path), "count": len(kept), "names": len(names)}
+    digests, stamps = zip(*kept.values(), strict=True) if kept else ((), ())
+    columns = zip(COLUMNS, zip(*stamps, strict=True), strict=True) if kept else ()
+    head = json.dumps(about).encode()
+    body = b"".join([names, "".join(digests).encode("ascii"), *(array(kind, column) for kind, column in columns)])
     with suppress(OSError):
-        replace_file(_place(path), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        replace_file(_place(path), b"\n".join([hashlib.sha256(head + body).hexdigest().encode(), head, body]))
 
 
 def is_settled(stamp: Stamp, *, now_ns: int) -> bool:
@@ -79,7 +92,7 @@ def is_settled(stamp: Stamp, *, now_ns: int) -> bool:
 
 def _place(path: Path) -> Path:
     key = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
-    return cache_directory() / "footprints" / f"{key}.json"
+    return cache_directory() / "footprints" / f"{key}.manifest"
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
