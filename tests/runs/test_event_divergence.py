@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepdiva.errors import UserError
-from deepdiva.runs.event_divergence import EventDifference, first_event_difference, first_missing_event
+from deepdiva.runs.event_divergence import EventDifference
+from deepdiva.runs.event_divergence import first_event_difference as both
+
+
+def first_event_difference(a, b, **more):
+    return both(a, b, **more)[0]
+
+
+def first_missing_event(a, b):
+    return both(a, b)[1]
 
 
 def event(step, epoch=1, **values):

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 from deepdiva.runs.difference import printable, table, written
-from deepdiva.runs.event_divergence import EventDifference, first_event_difference, first_missing_event
+from deepdiva.runs.event_divergence import EventDifference, first_event_difference
 from deepdiva.runs.storage import StorageError
 
 if TYPE_CHECKING:
@@ -108,13 +108,12 @@ def first_divergence(a: RunFolder, b: RunFolder) -> Divergence | None:
     """
     walk = _Walk()
     parted = _walk(a, b, walk)
-    event = first_event_difference(a.events(), b.events(), before=_events_end(parted))
+    event, missing = first_event_difference(a.events(), b.events(), before=_events_end(parted))
     if event is not None:
         return _of_event(event, walk)
     found = parted or _of_digests(a, b, walk, "weights", "state") or _of_predictions(a, b, walk)
     if found is not None:
         return found
-    missing = first_missing_event(a.events(), b.events())
     return _of_digests(a, b, walk, "metrics") if missing is None else _of_event(missing, walk)
 
 

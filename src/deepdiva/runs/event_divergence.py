@@ -25,25 +25,21 @@ class EventDifference:
     b: float | None
 
 
-class _Entry(NamedTuple):
-    """One number of an event."""
+class _Numbers(NamedTuple):
+    """All numbers of one step, as they were written down."""
 
-    value: float
-    epoch: int
-
-    @property
-    def bits(self) -> bytes:
-        """The value so that NaN equals itself, and 0.0 is not -0.0."""
-        return struct.pack(">d", self.value)
-
-
-Entries = dict[str, _Entry]
+    step: int
+    tags: tuple[str, ...]
+    epochs: tuple[int, ...]
+    bits: bytes  # of all values, so that NaN equals itself, and 0.0 is not -0.0
 
 
 def first_event_difference(
     a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]], *, before: int | None = None
-) -> EventDifference | None:
-    """The first number that both runs have written down and that differs in any bit.
+) -> tuple[EventDifference | None, EventDifference | None]:
+    """The first number that both runs have written down and that differs in any bit; and the first that only one has.
+
+    The second is looked for only as far as the first.
 
     Args:
         a: The events of one run, in their order.
@@ -53,53 +49,87 @@ def first_event_difference(
     Raises:
         StorageError: Something is no event.
     """
-    for step, ours, theirs in _side_by_side(a, b):
+    missing = None
+    for ours, theirs in _side_by_side(a, b):
+        step = (ours or theirs or _NOTHING).step
         if before is not None and step >= before:
-            return None
-        for tag, (value, epoch) in ours.items():
-            if tag in theirs and ours[tag].bits != theirs[tag].bits:
-                return EventDifference(step, epoch, tag, value, theirs[tag].value)
-    return None
+            break
+        if ours is not None and theirs is not None and ours[1:] == theirs[1:]:
+            continue
+        different, lacking = _compare(step, _entries(ours), _entries(theirs))
+        missing = missing or lacking
+        if different is not None:
+            return different, missing
+    return None, missing
 
 
-def first_missing_event(a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]]) -> EventDifference | None:
-    """The first number that only one of two runs has written down."""
-    for step, ours, theirs in _side_by_side(a, b):
-        for tag, (value, epoch) in ours.items():
-            if tag not in theirs:
-                return EventDifference(step, epoch, tag, value, None)
-        for tag, (value, epoch) in theirs.items():
-            if tag not in ours:
-                return EventDifference(step, epoch, tag, None, value)
-    return None
+_NOTHING = _Numbers(0, (), (), b"")
+_Entries = dict[str, tuple[float, int]]
+
+
+def _compare(step: int, a: _Entries, b: _Entries) -> tuple[EventDifference | None, EventDifference | None]:
+    """Of the numbers of one step the first that differs, and the first that only one has."""
+    different = missing = None
+    for tag in dict.fromkeys([*a, *b]):
+        ours, theirs = a.get(tag), b.get(tag)
+        epoch = (ours or theirs or (0.0, 0))[1]
+        found = EventDifference(step, epoch, tag, ours and ours[0], theirs and theirs[0])
+        if ours is None or theirs is None:
+            missing = missing or found
+        elif struct.pack(">d", ours[0]) != struct.pack(">d", theirs[0]):
+            different = different or found
+    return different, missing
+
+
+def _entries(numbers: _Numbers | None) -> _Entries:
+    """Value and epoch by tag; of a tag that was written twice at one step the last."""
+    if numbers is None:
+        return {}
+    values = struct.unpack(f">{len(numbers.tags)}d", numbers.bits)
+    return dict(zip(numbers.tags, zip(values, numbers.epochs, strict=True), strict=True))
 
 
 def _side_by_side(
     a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]]
-) -> Iterator[tuple[int, Entries, Entries]]:
+) -> Iterator[tuple[_Numbers | None, _Numbers | None]]:
     """What both runs wrote at every step that one of them has, in order."""
     ours, theirs = _by_step(a), _by_step(b)
     left, right = next(ours, None), next(theirs, None)
     while left is not None or right is not None:
-        if left is not None and (right is None or left[0] < right[0]):
-            yield *left, {}
+        if left is not None and (right is None or left.step < right.step):
+            yield left, None
             left = next(ours, None)
-        elif right is not None and (left is None or right[0] < left[0]):
-            yield right[0], {}, right[1]
+        elif right is not None and (left is None or right.step < left.step):
+            yield None, right
             right = next(theirs, None)
-        elif left is not None and right is not None:
-            yield *left, right[1]
+        else:
+            yield left, right
             left, right = next(ours, None), next(theirs, None)
 
 
-def _by_step(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Entries]]:
+def _by_step(events: Iterable[Mapping[str, Any]]) -> Iterator[_Numbers]:
     """All numbers of a step together, without the measures of the machine."""
     for step, group in groupby(events, key=_step):
-        entries: Entries = {}
+        tags: list[str] = []
+        values: list[float] = []
+        epochs: list[int] = []
         for event in group:
-            entries |= _entries(event)
-        if entries:
-            yield step, entries
+            found, epoch = event.get("values"), event.get("epoch", 0)
+            if not isinstance(found, dict) or not isinstance(epoch, int):
+                raise StorageError(_NO_EVENT)
+            kept = [tag for tag in found if not tag.startswith(SYSTEM)]
+            tags += kept
+            values += [found[tag] for tag in kept]
+            epochs += [epoch] * len(kept)
+        if tags:
+            yield _Numbers(step, tuple(tags), tuple(epochs), _packed(values))
+
+
+def _packed(values: list[Any]) -> bytes:
+    try:
+        return struct.pack(f">{len(values)}d", *values)
+    except (struct.error, OverflowError) as error:
+        raise StorageError(_NO_EVENT) from error
 
 
 def _step(event: Any) -> int:
@@ -107,13 +137,3 @@ def _step(event: Any) -> int:
     if not isinstance(step, int):
         raise StorageError(_NO_EVENT)
     return step
-
-
-def _entries(event: Mapping[str, Any]) -> Entries:
-    values, epoch = event.get("values"), event.get("epoch", 0)
-    if not isinstance(values, dict) or not isinstance(epoch, int):
-        raise StorageError(_NO_EVENT)
-    try:
-        return {tag: _Entry(float(value), epoch) for tag, value in values.items() if not tag.startswith(SYSTEM)}
-    except (TypeError, ValueError, OverflowError) as error:
-        raise StorageError(_NO_EVENT) from error
