@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -152,6 +153,13 @@ def test_a_difference_about_the_margin_asks_for_more_runs_or_says_so():
     assert decide(Evidence(test=beyond)).needed is None
     assert "about the margin itself" in decide(Evidence(test=beyond)).reason
     assert "about the margin itself" in decide(Evidence(test=tost([1, 1], [2, 2], margin=1))).reason
+
+
+def test_leaving_slowly_asks_for_more_reruns_while_there_are_few():
+    slowly = EnvelopeResult(False, 50, 200.0, 60, 5, 0.01, "at step 50", gradual=True)
+    assert "15 perturbed reruns would be surer" in decide(Evidence(envelope=slowly)).reason
+    assert "surer" not in decide(Evidence(envelope=replace(slowly, reruns=15))).reason
+    assert "surer" not in of(envelope="outside").reason
 
 
 def test_what_is_missing_is_named():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deepdiva.experiments.envelope import EnvelopeResult
+from deepdiva.experiments.envelope import MOST_RERUNS, EnvelopeResult
 from deepdiva.experiments.equivalence import Tost, replicates_needed
 
 BIT_IDENTICAL, EQUIVALENT, DIFFERENT, INCONCLUSIVE = "BIT-IDENTICAL", "EQUIVALENT", "DIFFERENT", "INCONCLUSIVE"
@@ -182,8 +182,12 @@ def _why_different(test: Tost, metric: str, stayed: bool | None) -> str:
 def _outside(evidence: Evidence) -> Verdict:
     reason = "with the same seed it goes further away from the original than rounding explains"
     if evidence.test is None:
-        return Verdict(DIFFERENT, f"{reason}, and there are no fresh seeds to compare", evidence)
-    return Verdict(DIFFERENT, f"{reason}; of fresh seeds there are too few: {evidence.test.problem}", evidence)
+        reason += ", and there are no fresh seeds to compare"
+    else:
+        reason += f"; of fresh seeds there are too few: {evidence.test.problem}"
+    if evidence.envelope is not None and evidence.envelope.gradual and evidence.envelope.reruns < MOST_RERUNS:
+        reason += f". It left slowly, as rounding can: {MOST_RERUNS} perturbed reruns would be surer"
+    return Verdict(DIFFERENT, reason, evidence)
 
 
 def _undecided(evidence: Evidence, test: Tost) -> Verdict:
