@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-_PROJECT, _PARTS, _PACKAGE, _FOREIGN = range(4)  # whose a file is; lines of the first kind found are shown
-_OBSERVERS = dict.fromkeys(("engine/tracing.py", "engine/call_sites.py"), _FOREIGN)  # on the stack of every operation
+_PROJECT, _PARTS, _PACKAGE, _LOOP, _FOREIGN = range(5)  # whose a file is; a line of the first kind is shown
+_OBSERVERS = ("engine/tracing.py", "engine/call_sites.py")  # on the stack of every operation
 _LONGEST_LINE = 120
 _ENGINE = "_engine_run_backward"  # the function of torch through which every backward pass begins
 
@@ -55,7 +55,7 @@ class SourceLines:
     """Finds the line of the stack that a user would look at.
 
     That is the innermost one in the project; failing that, in the tasks and models of this package; failing that, in
-    the rest of it.
+    the rest of it. Lines that only called the loop of this package do not count.
 
     Args:
         root: The folder of the project. What is installed in it (a virtual environment) is not part of the project.
@@ -73,16 +73,19 @@ class SourceLines:
     def look(self, frame: FrameType | None) -> _Seen:
         """What the stack from `frame` outwards says."""
         phase: str | None = None
-        best: tuple[int, str, int] = (_FOREIGN, "", 0)
+        nothing = (_FOREIGN, "", 0)
+        best: tuple[int, str, int] = nothing
         inside: tuple[int, str, int] | None = None
+        ended = False
         while frame is not None:
             code = frame.f_code
             kind, told = self._kind(code.co_filename)
             phase = phase or told
-            if kind < best[0]:
+            if kind < best[0] and not ended:
                 best = (kind, code.co_filename, frame.f_lineno)
+            ended = ended or kind == _LOOP
             if code.co_name == _ENGINE and inside is None:
-                inside, best = best, (_FOREIGN, "", 0)
+                inside, best, ended = best, nothing, False
             frame = frame.f_back
         if inside is None:
             return _Seen(self._text(*best), "", phase)
@@ -98,7 +101,8 @@ class SourceLines:
         path = os.path.realpath(filename)
         if path.startswith(self._package):
             inner = Path(path[len(self._package) :])
-            return _OBSERVERS.get(inner.as_posix(), _PARTS if inner.parts[0] in ("tasks", "models") else _PACKAGE)
+            owner = {"tasks": _PARTS, "models": _PARTS, "engine": _LOOP}.get(inner.parts[0], _PACKAGE)
+            return _FOREIGN if inner.as_posix() in _OBSERVERS else owner
         installed = path.startswith(self._library) or any(part in path for part in ("site-packages", "dist-packages"))
         return _FOREIGN if installed or not path.startswith(self._root) else _PROJECT
 

@@ -56,8 +56,8 @@ class Operation:
         """The operation and where it stands: `aten::convolution in layers.0.conv (models.py:42: x = self.conv(x))`."""
         name = self.name.removesuffix(".default")
         place = f" in {self.module}" if self.module else f" in the {self.phase} phase"
-        line = self.source or f"{self.phase} phase, line not known"
-        return f"{name}{place} ({'backward of ' if self.phase == 'backward' and self.source else ''}{line})"
+        derived = "backward of " if self.phase == "backward" and self.source else ""
+        return f"{name}{place} ({derived}{self.source or 'line not known'})"
 
 
 @dataclass(frozen=True)
