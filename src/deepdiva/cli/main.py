@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
-from deepdiva.cli import board, completion, data, doctor, project, runs, train, trials, why
+from deepdiva.cli import board, completion, data, doctor, project, reproduce, runs, train, trials, why
 from deepdiva.errors import UserError, did_you_mean
 
 DESCRIPTION = "Reproducible deep learning: every experiment logged, seeded, versioned, and repeatable."
@@ -72,7 +72,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="deepdiva", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=_version())
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, runs, board, data, project, doctor, trials, why, completion):
+    for module in (train, reproduce, runs, board, data, project, doctor, trials, why, completion):
         module.add_parser(subparsers)
     return parser
 
