@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+from deepdiva.errors import UserError
 from deepdiva.runs.differences import differences
+from deepdiva.runs.numerics import digest_of
 
 
 def names(a, b):
@@ -16,6 +20,11 @@ def environment(**parts):
     return {"environment/environment.json": {"schema": 1, **parts}}
 
 
+def measured(**operations):
+    document = {"schema": 1, "settings": {}, "operations": operations, "digest": digest_of(operations)}
+    return {"environment/numerics.json": document}
+
+
 def test_the_order_is_that_of_likelihood(make_run):
     def files(value, code):
         return {
@@ -24,7 +33,7 @@ def test_the_order_is_that_of_likelihood(make_run):
                 "files": {"a.py": {"size": 1, "sha256": code}, "README.md": {"size": 1, "sha256": code}}
             },
             "data/footprint-0.json": {"files": [["img.png", value, "s"]]},
-            "environment/numerics.json": {"schema": 1, "operations": {"conv2d": code, "mm": "same"}},
+            **measured(conv2d=code, mm="same"),
             **environment(
                 determinism={"threads": value},
                 torch={"version": "2", "cpu_capability": code},
@@ -59,10 +68,10 @@ def test_the_order_is_that_of_likelihood(make_run):
 
 
 def test_an_operation_that_only_one_has_measured_is_no_difference(make_run):
-    a = make_run("a", files={"environment/numerics.json": {"operations": {"mm": "x"}}})
-    b = make_run("b", files={"environment/numerics.json": {"operations": {"conv2d": "x"}}})
-    assert names(a, b) == []
-    assert names(a, make_run("c", files={"environment/numerics.json": {"operations": 3}})) == []
+    a, b = make_run("a", files=measured(mm="x")), make_run("b", files=measured(conv2d="x"))
+    assert names(a, b) == names(a, make_run("c")) == []
+    with pytest.raises(UserError, match="damaged"):
+        differences(a, make_run("d", files={"environment/numerics.json": {"operations": 3}}))
 
 
 def test_a_loop_of_ones_own_without_any_record(make_run):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deepdiva.runs import numerics
 from deepdiva.runs.code_differences import code_differences
 from deepdiva.runs.config_differences import config_differences
 from deepdiva.runs.data_differences import data_differences
-from deepdiva.runs.difference import Difference, printable, table, written
+from deepdiva.runs.difference import Difference, printable
 from deepdiva.runs.environment_differences import environment_differences, is_close_to_arithmetic, is_of_computing
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "differences"]
 
-_NUMERICS = "environment/numerics.json"
 _ORDER = ("seed", "config", "code", "data")
 
 
@@ -45,11 +45,14 @@ def differences(a: RunFolder, b: RunFolder) -> list[Difference]:
 
 def _numeric_differences(a: RunFolder, b: RunFolder) -> list[Difference]:
     """Operations whose results differ between the two machines, where both runs have measured them."""
-    ours, theirs = (table(table(run.document(_NUMERICS)).get("operations")) for run in (a, b))
+    ours, theirs = numerics.read(a), numerics.read(b)
+    if ours is None or theirs is None:
+        return []
+    hashes = ours["operations"], theirs["operations"]
     return [
-        Difference("numerics", printable(name), written(ours[name])[:12], written(theirs[name])[:12])
-        for name in ours
-        if name in theirs and ours[name] != theirs[name]
+        Difference("numerics", printable(name), printable(hashes[0][name][:12]), printable(hashes[1][name][:12]))
+        for name in numerics.differing(ours, theirs)
+        if name in hashes[0] and name in hashes[1]  # another version of DeepDIVA measures others
     ]
 
 
