@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deepdiva.config.influence import WITHOUT_INFLUENCE, cannot_change_results
+from deepdiva.config.influence import WITHOUT_INFLUENCE, cannot_change_results, influential
 from deepdiva.config.tree import Config, shared_settings
 
 
@@ -27,3 +27,11 @@ def test_the_cache_of_decoded_images_is_one_of_a_known_task_only():
     assert cannot_change_results("task.cache", "image-classification")
     assert not cannot_change_results("task.cache", "my_task.py:Mine")
     assert not cannot_change_results("workers_of_mine")
+
+
+def test_what_a_digest_is_of_leaves_out_only_what_is_harmless():
+    config = {"task": {"class": "image-classification", "cache": "none", "size": 28}, "workers": 2, "epochs": 3}
+    assert influential(config) == {"task": {"class": "image-classification", "size": 28}, "epochs": 3}
+    mine = {"task": {"class": "mine.py:Mine", "cache": "none"}, "logging": {"every": 1}}
+    assert influential(mine) == {"task": mine["task"]}
+    assert influential({"task": "points"}) == {"task": "points"}

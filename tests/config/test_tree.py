@@ -120,6 +120,15 @@ def test_the_digest_ignores_where_results_go(other: dict[str, object]):
     assert digest(Config(task="points", **other)) == digest(Config(task="points"))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("keep", ["auto", "none"])
+def test_the_digest_ignores_whether_decoded_images_are_kept(keep: str):
+    def of(**settings: object) -> str:
+        return digest(Config(task={"class": "image-classification", **settings}))  # type: ignore[arg-type]
+
+    assert of(size=28, cache=keep) == of(size=28)
+    assert of(size=28, cache=keep) != of(size=32, cache=keep)
+
+
 def test_every_shared_setting_is_described():
     settings = shared_settings()
     assert [setting.path for setting in settings if not setting.description] == []

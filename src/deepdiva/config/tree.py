@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from deepdiva.config.influence import WITHOUT_INFLUENCE
+from deepdiva.config.influence import influential
 from deepdiva.config.schema import Setting, settings_of, wrong_value
 from deepdiva.config.values import Component, Range, in_words, plain
 from deepdiva.config.yaml_writer import write
@@ -164,8 +164,7 @@ def shared_settings() -> list[Setting]:
 
 def digest(config: Config) -> str:
     """SHA-256 of every setting that can change a result; not where results go (`runs_dir`) or how fast (`workers`)."""
-    kept = {name: value for name, value in config.to_mapping().items() if name not in WITHOUT_INFLUENCE}
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(influential(config.to_mapping()), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -188,10 +188,9 @@ def _config(folder: Path, names: list[str], facts: Mapping[str, Any]) -> Iterato
 
 def _digests_of_settings(values: Mapping[str, Any]) -> set[str]:
     """Of a mapping as a loop of one's own records it, and of a whole configuration."""
-    from deepdiva.config.influence import WITHOUT_INFLUENCE
+    from deepdiva.config.influence import influential
 
-    kept = {name: value for name, value in values.items() if name not in WITHOUT_INFLUENCE}
-    return {hashlib.sha256(canonical_json(each).encode()).hexdigest() for each in (values, kept)}
+    return {hashlib.sha256(canonical_json(each).encode()).hexdigest() for each in (values, influential(values))}
 
 
 def _code(folder: Path, names: list[str], facts: Mapping[str, Any]) -> Iterator[Part]:
