@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from deepdiva.config import Config
-from deepdiva.engine.progress import Progress, SilentProgress
+from deepdiva.engine.progress import Progress, RecordedProgress, SilentProgress
 from deepdiva.engine.schedule import Schedule
 from deepdiva.engine.seeding import Streams
 from deepdiva.engine.task import DataSplits, Evaluation, Score, StepOutput, Task
@@ -135,7 +135,7 @@ def make_trainer(make_run: Callable[[], Run]) -> Callable[..., Trainer]:
         task = task or Clouds()
         data = task.load_data(None)
         streams.seed_globals("initialisation")
-        model = model or network()
+        model, run = model or network(), run or make_run()
         built = optimizer(model) if optimizer else torch.optim.AdamW(model.parameters(), lr=0.05, fused=True)
         return Trainer(
             task=task,
@@ -144,10 +144,10 @@ def make_trainer(make_run: Callable[[], Run]) -> Callable[..., Trainer]:
             optimizer=built,
             schedule=schedule(built) if schedule else Schedule(None, "epoch"),
             config=config,
-            run=run or make_run(),
+            run=run,
             streams=streams,
             device=device,
-            progress=progress or SilentProgress(),
+            progress=RecordedProgress(progress or SilentProgress(), run.print_log),
         )
 
     return make

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 
-from deepdiva.engine.interrupt import Interruption
+from deepdiva.engine.interrupt import SIGNALS, Interrupted, Interruption, leave_to_parent
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_only_waits_for_the_check(number: signal.Signals):
     with Interruption() as interruption:
         interruption.check()
@@ -21,7 +22,49 @@ def test_the_first_signal_only_waits_for_the_check(number: signal.Signals):
             interruption.check()
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_scheduler_is_told_to_try_again_and_a_person_is_not(number: signal.Signals):
+    with Interruption() as interruption:
+        os.kill(os.getpid(), number)
+        with pytest.raises(Interrupted) as caught:
+            interruption.check()
+    assert caught.value.exit_code == (130 if number == signal.SIGINT else 75)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_where_there_is_no_step_to_be_ended_the_first_signal_is_enough(number: signal.Signals):
+    with Interruption(at_once=True), pytest.raises(Interrupted, match=number.name):
+        os.kill(os.getpid(), number)
+
+
+def test_what_follows_the_first_signal_is_only_disturbed_by_a_person():
+    with Interruption(at_once=True):
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGTERM)  # Slurm's, when the run ends too slowly
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_worker_goes_on_through_every_signal_that_is_not_its_parents():
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        leave_to_parent()
+        for number in SIGNALS:
+            os.kill(os.getpid(), number)
+        os.write(writer, b"alive")
+        time.sleep(60)
+        os._exit(1)
+    assert os.read(reader, 5) == b"alive"
+    os.kill(child, signal.SIGINT)
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("first", SIGNALS)
 def test_a_second_ctrl_c_interrupts_at_once(first: signal.Signals):
     with Interruption():
         os.kill(os.getpid(), first)

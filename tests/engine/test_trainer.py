@@ -489,15 +489,17 @@ def test_the_moving_average_is_what_is_validated_tested_and_read(
     assert other.best() == {**best, "epoch": 0, "step": 0}
 
 
-def test_ctrl_c_in_the_last_validation_is_heeded_and_only_the_test_is_left(make_trainer: Make):
+def test_ctrl_c_in_the_last_validation_is_heeded_and_only_that_and_the_test_are_left(make_trainer: Make):
     whole = make_trainer(epochs=1)
     whole.fit()
     interrupted = make_trainer(epochs=1, progress=Interrupting(at=STEPS))
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit()
     again = resumed(make_trainer, interrupted, epochs=1)
-    assert again.position.epoch == 1
+    assert (again.position.step, again.position.epoch) == (STEPS, 0)  # only the validation is left
     again.fit()
+    assert again.digests() == whole.digests()
+    assert [measured(event) for event in events(again)] == [measured(event) for event in events(whole)]
     assert again.test() == whole.test()
 
 

@@ -69,3 +69,16 @@ def _find_cuda(device: torch.device, name: str) -> torch.device:
     if index >= count:
         raise UserError(f"--device {name}: there are only {count} CUDA devices", f"use cuda:0 … cuda:{count - 1}")
     return torch.device("cuda", index)
+
+
+def peak_memory(device: torch.device) -> float:
+    """Peak memory in MiB: the GPU's, or that of this process."""
+    import resource
+    import sys
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.engine.loaders import names_of
 from deepdiva.engine.task import Evaluation
+from deepdiva.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,7 @@ def evaluate(
     streams: Streams,
     context: contextlib.AbstractContextManager[Any],
     device: torch.device,
+    check: Callable[[], None] | None = None,
 ) -> Evaluation:
     """Runs `model` over the loader's split and gives the pooled loss and outputs.
 
@@ -40,12 +42,15 @@ def evaluate(
         streams: The run's streams; every batch starts its own, so that nothing drawn here reaches the training.
         context: The autocast context of the run.
         device: The device of the model, passed on.
+        check: Called before every batch; what it raises ends the pass.
     """
     import torch
 
     steps: list[StepOutput] = []
     with evaluating(model):
         for place, batch in enumerate(loader.batches(0, loader.plan(0))):
+            if check is not None:
+                check()
             streams.seed_globals(f"evaluate:{loader.purpose}", epoch, place)
             with context:
                 steps.append(task.step(model, batch))
@@ -66,6 +71,14 @@ def evaluate(
 def score_of(task: Task, evaluation: Evaluation) -> Mapping[str, float]:
     """The loss and the task's metrics of one pass, as plain floats."""
     return {"loss": evaluation.loss} | {name: float(value) for name, value in task.metrics(evaluation).items()}
+
+
+def deciding(task: Task, values: Mapping[str, float]) -> float:
+    """The one of the values that decides which validation is the best."""
+    if task.score.metric not in values:
+        hint = did_you_mean(task.score.metric, values) or f"there are: {', '.join(values)}"
+        raise UserError(f"the task's score is {task.score.metric!r}, which its metrics do not give", hint)
+    return values[task.score.metric]
 
 
 @contextlib.contextmanager

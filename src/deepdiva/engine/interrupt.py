@@ -1,23 +1,47 @@
-"""Ctrl-C and a scheduler's SIGTERM end a run at the end of a step, not in the middle of one."""
+"""Ctrl-C and a scheduler's signals end a run at the end of a step, not in the middle of one."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Ctrl-C, the end that every scheduler announces, and the warnings of Slurm (USR1), LSF and Grid Engine (USR2)."""
+CTRL_C_EXIT_CODE = 130
+REQUEUE_EXIT_CODE = 75
+"""What `EX_TEMPFAIL` of sysexits.h is: nothing is wrong, and the same command again goes on."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked for the end.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.exit_code = CTRL_C_EXIT_CODE if number == signal.SIGINT else REQUEUE_EXIT_CODE
+
 
 class Interruption:
-    """While it is entered, the first signal only sets `requested`; a second SIGINT interrupts at once."""
+    """While it is entered, the first signal only sets `requested`; a second SIGINT interrupts at once.
 
-    def __init__(self) -> None:
+    Args:
+        at_once: Whether the first signal interrupts at once too: there is no step to be ended.
+    """
+
+    def __init__(self, *, at_once: bool = False) -> None:
         self.requested: signal.Signals | None = None
+        self._at_once = at_once
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interruption:
         # Only the main thread may set handlers; elsewhere the signals keep their meaning.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._receive)
         return self
 
@@ -28,11 +52,32 @@ class Interruption:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if a signal came."""
+        """Raises `Interrupted` if a signal came."""
         if self.requested is not None:
-            raise KeyboardInterrupt(self.requested.name)
+            raise Interrupted(self.requested)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.requested is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt("SIGINT")
-        self.requested = signal.Signals(number)
+        is_first, received = self.requested is None, signal.Signals(number)
+        if is_first:
+            self.requested = received
+        if self._at_once if is_first else received == signal.SIGINT:
+            raise Interrupted(received)
+
+
+def leave_to_parent() -> None:
+    """For a process that works for a run: it goes on through the signals, which reach every process of a job.
+
+    The run needs its workers to end a step, and ends them itself: SIGTERM counts when the parent sent it.
+    """
+    for number in SIGNALS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # macOS does not tell who sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from deepdiva.engine.device import to_device
+from deepdiva.engine.interrupt import leave_to_parent
 from deepdiva.engine.seeding import SampleStreams, Streams, permutation
+from deepdiva.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +108,7 @@ class Loader:
             host: Iterator[Any] = self._fetch_batches(plan)
         elif self._processes is not None:
             self._requests.set(epoch, plan)
-            host = iter(self._processes)
+            host = map(_sound, self._processes)
         else:
             host = self._fetch_samples(epoch, plan)
         return host if self._device.type == "cpu" else (to_device(batch, self._device) for batch in host)
@@ -126,7 +127,7 @@ class Loader:
             # Worker processes compute on one thread; sums in a transform must be split the same way here.
             torch.set_num_threads(1)
             try:
-                batch = _collate(self._keyed.__getitems__([(epoch, index) for index in indices.tolist()]))
+                batch = _collate(self._keyed.fetch([(epoch, index) for index in indices.tolist()]))
             finally:
                 torch.set_num_threads(threads)
             yield batch
@@ -144,13 +145,12 @@ class Loader:
             persistent_workers=persistent,
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),
-            worker_init_fn=_leave_interrupts_to_the_loop,
+            worker_init_fn=_leave_signals_to_the_loop,
         )
 
 
-def _leave_interrupts_to_the_loop(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the loop still needs its workers to end a step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals_to_the_loop(worker: int) -> None:
+    leave_to_parent()
 
 
 class _Whole(NamedTuple):
@@ -159,9 +159,25 @@ class _Whole(NamedTuple):
     batch: Any
 
 
-def _collate(fetched: _Whole | list[Any]) -> Any:
+class _Failed:
+    """A user's mistake, met in a worker process: sent as a value, since a DataLoader wraps errors in a traceback."""
+
+    def __init__(self, error: UserError) -> None:
+        self.error = error
+
+
+def _sound(batch: Any) -> Any:
+    """The batch, unless what was sent in its place is an error."""
+    if isinstance(batch, _Failed):
+        raise batch.error
+    return batch
+
+
+def _collate(fetched: _Whole | _Failed | list[Any]) -> Any:
     from torch.utils.data import default_collate
 
+    if isinstance(fetched, _Failed):
+        return fetched
     return fetched.batch if isinstance(fetched, _Whole) else default_collate(fetched)
 
 
@@ -201,7 +217,15 @@ class _KeyedSamples:
         # A generator cannot be sent to a spawned worker: each process makes its own.
         return {**self.__dict__, "_streams": None}
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> _Whole | list[Any]:
+    def __getitems__(self, keys: list[tuple[int, int]]) -> _Whole | _Failed | list[Any]:
+        """What a worker process sends."""
+        try:
+            return self.fetch(keys)
+        except UserError as error:
+            return _Failed(error)
+
+    def fetch(self, keys: list[tuple[int, int]]) -> _Whole | list[Any]:
+        """The samples of one batch."""
         if not self.gives_batches:
             return [self[key] for key in keys]
         import torch

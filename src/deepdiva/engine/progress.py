@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
@@ -44,6 +44,36 @@ class SilentProgress:
 
     def finished(self) -> None:
         """Nothing."""
+
+
+class RecordedProgress:
+    """Shows everything to a watcher, and keeps the lines.
+
+    Args:
+        watcher: Whoever watches.
+        keep: Gets every line; a run's `print_log`.
+    """
+
+    def __init__(self, watcher: Progress, keep: Callable[[str], None]) -> None:
+        self._watcher = watcher
+        self._keep = keep
+
+    def started(self, *, epochs: int, steps_per_epoch: int) -> None:
+        """Passes it on."""
+        self._watcher.started(epochs=epochs, steps_per_epoch=steps_per_epoch)
+
+    def step(self, epoch: int, done: int, loss: float | None) -> None:
+        """Passes it on."""
+        self._watcher.step(epoch, done, loss)
+
+    def line(self, text: str) -> None:
+        """Passes it on and keeps it."""
+        self._watcher.line(text)
+        self._keep(text)
+
+    def finished(self) -> None:
+        """Passes it on."""
+        self._watcher.finished()
 
 
 class ConsoleProgress:

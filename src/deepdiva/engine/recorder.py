@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -78,6 +78,11 @@ class StepRecorder:
         self._names = names
         self._pending: list[StepRecord] = []
         self._written = time.time()
+        self._noticed: dict[int, Callable[[Mapping[str, Any]], None]] = {}
+
+    def notice(self, step: int, tell: Callable[[Mapping[str, Any]], None]) -> None:
+        """Lets `tell` know the fingerprint of a step when it is written."""
+        self._noticed[step] = tell
 
     def add(self, record: StepRecord) -> None:
         """Takes one step; now and then this writes a block."""
@@ -113,19 +118,16 @@ class StepRecorder:
         fingerprints: list[dict[str, Any]] = []
         for record, row, state in zip(records, rows, states, strict=True):
             self.sums.add(record.size, row)
-            fingerprints.append(
-                {
-                    "step": record.step,
-                    "loss": loss_bits(row["loss"]),
-                    "batch": batch_digest(record.batches),
-                    "state": state,
-                }
-            )
+            fingerprints.append(_fingerprint(record, row["loss"], state))
             if self._every and record.step % self._every == 0:
                 events.append(_event(record, row))
         self.last_loss = rows[-1]["loss"]
         self._run.log_block(events)
         self._run.fingerprint_block(fingerprints)
+        for fingerprint in fingerprints if self._noticed else ():
+            tell = self._noticed.pop(fingerprint["step"], None)
+            if tell is not None:
+                tell(fingerprint)
 
     def _fail(self, record: StepRecord, loss: float) -> None:
         names = [self._names[index] for indices in record.batches for index in indices.tolist()]
@@ -134,6 +136,15 @@ class StepRecorder:
             f"the loss is {loss} at step {record.step} (epoch {record.epoch}); the batch was: {shown}",
             "lower --optimizer.lr, set --training.clip-norm 1.0, or look at these samples",
         )
+
+
+def fingerprint_of(record: StepRecord) -> dict[str, Any]:
+    """The fingerprint of one step, read now."""
+    return _fingerprint(record, _read([record.loss])[0], _read_states([record.state])[0])
+
+
+def _fingerprint(record: StepRecord, loss: float, state: str) -> dict[str, Any]:
+    return {"step": record.step, "loss": loss_bits(loss), "batch": batch_digest(record.batches), "state": state}
 
 
 def _event(record: StepRecord, row: Mapping[str, float]) -> dict[str, Any]:

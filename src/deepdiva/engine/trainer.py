@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from itertools import islice
@@ -16,7 +16,7 @@ from deepdiva.engine.fingerprint import StepDigest
 from deepdiva.engine.interrupt import Interrupted, Interruption
 from deepdiva.engine.loaders import Loader, Plan, count_steps, group_batches, names_of
 from deepdiva.engine.progress import Progress, describe
-from deepdiva.engine.recorder import EpochSums, StepRecord, StepRecorder
+from deepdiva.engine.recorder import EpochSums, StepRecord, StepRecorder, fingerprint_of
 from deepdiva.engine.state import Position, TrainingState
 
 if TYPE_CHECKING:
@@ -134,6 +134,19 @@ class Trainer:
         self.state.restore(saved)
         self._steps.sums = EpochSums(**saved.training["sums"])
         self._resumed = True
+
+    def replay(self, saved: checkpoint.Checkpoint) -> dict[str, Any]:
+        """Does the step after a checkpoint and gives its fingerprint; nothing is recorded. `restore` something then."""
+        self.restore(saved)
+        epoch = self.position.epoch + 1
+        groups = group_batches(self._train_loader.plan(epoch), self.config.training.accumulate)
+        group = groups[self.position.step_in_epoch]
+        self.model.train()
+        return fingerprint_of(self._step(epoch, group, self._train_loader.batches(epoch, group), time.perf_counter()))
+
+    def notice(self, step: int, tell: Callable[[Mapping[str, Any]], None]) -> None:
+        """Lets `tell` know the fingerprint of a step when it is recorded."""
+        self._steps.notice(step, tell)
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the model's state (`weights`) and of it with all that steps it (`state`)."""

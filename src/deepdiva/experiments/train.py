@@ -16,7 +16,8 @@ from deepdiva.config import from_config
 from deepdiva.engine import checkpoint, determinism
 from deepdiva.engine.device import find_device
 from deepdiva.engine.loaders import count_steps
-from deepdiva.engine.progress import Progress, SilentProgress
+from deepdiva.engine.progress import Progress, RecordedProgress, SilentProgress
+from deepdiva.engine.replay import Resumption
 from deepdiva.engine.seeding import Streams, draw_seed
 from deepdiva.errors import UserError
 from deepdiva.experiments.components import (
@@ -92,7 +93,7 @@ def train_resolved(
         excerpt: The part of the training that is wanted; the whole of it by default.
     """
     resolved = _settle(resolved)
-    config, watcher = resolved.config, progress or SilentProgress()
+    config = resolved.config
     granted = determinism.apply(config.determinism, config.threads)
     device = find_device(config.device)
     run = Run.create(
@@ -109,6 +110,7 @@ def train_resolved(
         tensorboard=config.logging.tensorboard,
         code=code,
     )
+    watcher = RecordedProgress(progress or SilentProgress(), run.print_log)
     with what_remains(run), run:
         _tell_of_code(run, watcher)
         say_what_is_granted(granted, watcher)
@@ -142,7 +144,7 @@ def execute(
     progress: Progress,
     *,
     proof: DataProof,
-    resume_from: checkpoint.Checkpoint | None = None,
+    resumption: Resumption | None = None,
     excerpt: Excerpt | None = None,
 ) -> None:
     """What happens inside a run folder: data, model, training, test.
@@ -153,7 +155,7 @@ def execute(
         device: Where to compute.
         progress: Whoever watches.
         proof: What the data must be.
-        resume_from: Where to go on; None to begin.
+        resumption: Where to go on; None to begin.
         excerpt: The part of the training that is wanted; the whole of it by default.
 
     Raises:
@@ -170,12 +172,12 @@ def execute(
     proof.check_read(run, data.footprints)
     _check_splits(data)
     config = complete_components(resolved, task, data, device)
-    _record(run, config, task, data, resumed=resume_from is not None)
+    _record(run, config, task, data, resumed=resumption is not None)
 
     streams.seed_globals("initialisation")
     model = task.build_model(lambda: build_model(config)).to(device)
     excerpt = excerpt or Excerpt()
-    if resume_from is None:
+    if resumption is None:
         _load_initial_weights(config, model)
         excerpt.perturb(model, streams)
     optimizer = build_optimizer(config, model)
@@ -192,18 +194,20 @@ def execute(
         device=device,
         progress=progress,
     )
-    begin = resume_from or excerpt.first_checkpoint()
-    if begin is not None:
-        trainer.restore(begin)
     if not gc.isenabled():
         # So the command line starts. Nothing made so far is garbage: from here on the collector need only look at
         # what the training makes. Elsewhere it may be the rest of an earlier training, which must not stay for good.
         gc.freeze()
         gc.enable()
     _tell(run, progress, config, data, model, device)
+    if resumption is not None:
+        resumption.begin(trainer)
+    elif (begin := excerpt.first_checkpoint()) is not None:
+        trainer.restore(begin)
     trainer.fit(until=excerpt.until, watch=excerpt.watcher(model))
     run.record(digests=trainer.digests(), best=trainer.best())
     if excerpt.until is not None:  # what follows the last step is no part of it
+        excerpt.record_samples(data, config, streams, run.storage)
         return
     run.record(results=trainer.test())
     if config.logging.figures != "none":
@@ -284,7 +288,6 @@ def _tell_of_code(run: Run, progress: Progress) -> None:
     else:
         return
     progress.line(line)
-    run.print_log(line)
 
 
 def _tell(
@@ -302,4 +305,3 @@ def _tell(
     ]
     for line in lines:
         progress.line(line)
-        run.print_log(line)
