@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepdiva.errors import Problem, UserError, UserErrors, did_you_mean, nearest
+from deepdiva.errors import Problem, RunFailed, UserError, UserErrors, did_you_mean, nearest
 
 
 def test_a_hint_stands_below_its_message():
@@ -44,3 +46,20 @@ def test_nearest_name(name: str, meant: str | None):
 def test_nearest_name_is_one_of_the_candidates(name: str, candidates: list[str]):
     found = nearest(name, candidates)
     assert found is None or found in candidates
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("wrong"),
+        UserError("wrong", "mend it"),
+        RunFailed("lost", "look"),
+        UserErrors([Problem("wrong", "a:1", "mend it")]),
+        UserErrors([Problem("wrong", "a:1"), Problem("bad")]),
+        UserErrors([Problem("wrong")], "one file"),
+    ],
+)
+def test_an_error_can_be_sent_to_another_process(error: UserError):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))

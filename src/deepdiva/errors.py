@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 class UserError(Exception):
@@ -21,6 +22,10 @@ class UserError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Sent whole from one process to another.
+        return type(self), (self.message, self.hint), self.__dict__
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n  hint: {self.hint}"
@@ -50,12 +55,16 @@ class UserErrors(UserError):
 
     def __init__(self, problems: Sequence[Problem], summary: str | None = None) -> None:
         self.problems = tuple(problems)
+        self._summary = summary
         if len(self.problems) == 1 and summary is None:
             only = self.problems[0]
             super().__init__(str(replace(only, hint=None)), only.hint)
         else:
             head = summary or f"{len(self.problems)} problems"
             super().__init__("\n".join([f"{head}:", *(f"  - {problem}" for problem in self.problems)]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems, self._summary), self.__dict__
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

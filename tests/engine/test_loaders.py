@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from deepdiva.engine.loaders import Loader, count_steps, group_batches, names_of, plan_epoch
 from deepdiva.engine.seeding import Streams
+from deepdiva.errors import Problem, UserError, UserErrors
 
 sizes = st.integers(0, 60)
 batch_sizes = st.integers(1, 20)
@@ -166,3 +167,21 @@ def test_a_sample_that_fails_is_heard_of(make: Make, blobs: type):
     for workers in (0, 1):
         with pytest.raises(LookupError, match="is gone"):
             everything(make(samples=Broken(17, seed=0), workers=workers))
+
+
+MISTAKES = {
+    "one": UserError("sample 3 is gone", "look for it"),
+    "several": UserErrors([Problem("is gone", "3.png"), Problem("is gray", "4.png", "save it in colours")], "2 files"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_of_the_user_reads_the_same_from_a_worker_process(make: Make, blobs: type, name: str):
+    class Broken(blobs):  # type: ignore[misc]
+        def __getitem__(self, index: int) -> None:
+            raise MISTAKES[name]
+
+    for workers in (0, 1):
+        with pytest.raises(type(MISTAKES[name])) as caught:
+            everything(make(samples=Broken(17, seed=0), workers=workers))
+        assert (str(caught.value), caught.value.hint) == (str(MISTAKES[name]), MISTAKES[name].hint)
