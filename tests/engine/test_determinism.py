@@ -24,6 +24,14 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.backends.mkldnn.enabled = mkldnn
 
 
+@pytest.fixture
+def haswell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor with AVX2 whose kernels the variables have pinned."""
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+
 def pretend_before_torch(monkeypatch: pytest.MonkeyPatch, level: str, *, executed: bool = False) -> None:
     """As if this process had set the variables in time."""
     for name, value in determinism.variables(level).items():
@@ -62,14 +70,82 @@ def test_the_lowest_level_needs_nothing():
     assert not determinism.needs_new_process("seeded")
 
 
+@pytest.mark.usefixtures("haswell")
 def test_the_highest_level_is_for_one_thread(monkeypatch: pytest.MonkeyPatch):
     pretend_before_torch(monkeypatch, "portable", executed=True)
     assert determinism.apply("portable", None).granted == "portable"
     assert torch.get_num_threads() == 1
+    assert not torch.backends.mkldnn.enabled
     refused = determinism.apply("portable", 4)
-    assert refused.granted == "seeded"
+    assert refused.granted == "invariant"
     assert refused.threads == 1
     assert refused.reasons == ("the portable level runs on one thread, not 4",)
+
+
+@pytest.mark.usefixtures("haswell")
+@pytest.mark.parametrize(
+    ("where", "value", "device", "reason"),
+    [
+        ("platform.machine", "aarch64", "cpu", "the portable level is for x86-64 processors, not for aarch64"),
+        ("torch.cpu.get_capabilities", {"avx2": False}, "cpu", "this processor has no AVX2"),
+        ("torch.backends.cpu.get_cpu_capability", "AVX512", "cpu", "torch computes with AVX512 here"),
+        ("platform.machine", "x86_64", "cuda", "the portable level is for CPUs, not for cuda"),
+    ],
+    ids=["machine", "no avx2", "not pinned", "gpu"],
+)
+def test_what_stands_against_equal_bits_elsewhere_leaves_the_level_below(
+    where: str, value: object, device: str, reason: str, monkeypatch: pytest.MonkeyPatch
+):
+    pretend_before_torch(monkeypatch, "portable", executed=True)
+    monkeypatch.setattr(where, lambda: value)
+    granted = determinism.apply("portable", 1, device=device)
+    assert granted.granted == "invariant"
+    assert len(granted.reasons) == 1
+    assert granted.reasons[0].startswith(reason)
+
+
+@pytest.mark.usefixtures("haswell")
+def test_what_the_configuration_computes_otherwise_elsewhere_leaves_the_level_below(monkeypatch: pytest.MonkeyPatch):
+    pretend_before_torch(monkeypatch, "portable", executed=True)
+    granted = determinism.apply("portable", 1, unportable=["Adam takes a square root"])
+    assert (granted.granted, granted.reasons) == ("invariant", ("Adam takes a square root",))
+    pretend_before_torch(monkeypatch, "invariant")
+    assert determinism.apply("invariant", 1, unportable=["Adam takes a square root"]).granted == "invariant"
+
+
+def test_a_process_that_was_prepared_for_less_keeps_what_it_was_prepared_for(monkeypatch: pytest.MonkeyPatch):
+    pretend_before_torch(monkeypatch, "invariant")
+    granted = determinism.apply("portable", 1)
+    assert granted.granted == "invariant"
+    assert "ATEN_CPU_CAPABILITY was not set before torch was loaded" in granted.reasons
+    pretend_before_torch(monkeypatch, "portable")  # but not executed anew
+    granted = determinism.apply("portable", 1)
+    assert granted.granted == "invariant"
+    assert granted.reasons[0] == "GLIBC_TUNABLES was not set before torch was loaded"
+
+
+def test_levels_with_the_same_variables_may_follow_each_other(monkeypatch: pytest.MonkeyPatch):
+    pretend_before_torch(monkeypatch, "repeatable")
+    assert determinism.apply("invariant", 1).granted == "invariant"
+    pretend_before_torch(monkeypatch, "portable", executed=True)
+    assert determinism.apply("invariant", 1).granted == "seeded"  # MKL computes as for the other level
+
+
+def test_the_lowest_level_takes_back_what_a_higher_one_set(monkeypatch: pytest.MonkeyPatch):
+    pretend_before_torch(monkeypatch, "portable", executed=True)
+    determinism.apply("portable", 1)
+    determinism.apply("seeded", 1)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.mkldnn.enabled
+
+
+def test_a_level_is_lowered_only_for_a_reason():
+    granted = determinism.Determinism("portable", "portable", 1)
+    assert granted.lowered("seeded", []) is granted
+    once = granted.lowered("invariant", ["one"])
+    assert (once.granted, once.reasons) == ("invariant", ("one",))
+    assert once.lowered("portable", ["two"]).granted == "invariant"
+    assert once.lowered("seeded", ["two"]).reasons == ("one", "two")
 
 
 def test_the_highest_level_needs_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch):

@@ -6,9 +6,10 @@ Importing this module loads no torch: the variables below are read by libraries 
 from __future__ import annotations
 
 import os
+import platform
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 LEVELS = ("seeded", "repeatable", "invariant", "portable")
 
@@ -22,8 +23,11 @@ _PORTABLE = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OPENBLAS_CORETYPE": "Haswell",
-    "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3,X86_V4,AVX512_ICL,AVX512_SPR",
 }
+_STEADY = {"MKL_CBWR": {"AUTO", "COMPATIBLE"}, "CUBLAS_WORKSPACE_CONFIG": {":4096:8"}}
+# MKL computes these on vectors: what its first call finds out must not be found out by several threads at once.
+_WARMED = ("sqrt", "exp", "log", "sin", "cos", "tanh", "acos", "asin", "atan", "erf", "erfinv", "log10", "expm1")
 # Read by the dynamic linker before the program starts: only a new process gets it.
 _AT_EXEC = {"portable": {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-FMA4"}}
 _REEXECUTED = "DEEPDIVA_REEXECUTED"
@@ -40,6 +44,13 @@ class Determinism:
     granted: str
     threads: int
     reasons: tuple[str, ...] = ()
+
+    def lowered(self, level: str, reasons: Sequence[str]) -> Determinism:
+        """At most `level`, if there are any reasons; they are kept."""
+        if not reasons:
+            return self
+        granted = min(self.granted, level, key=LEVELS.index)
+        return replace(self, granted=granted, reasons=(*self.reasons, *reasons))
 
     def to_mapping(self) -> dict[str, object]:
         """The form kept in `run.json`."""
@@ -105,46 +116,95 @@ def late_variables(level: str) -> tuple[str, ...]:
     """The variables that did not reach the libraries: missing, or set after torch was loaded."""
     wanted = variables(level)
     wrong = [name for name, value in wanted.items() if os.environ.get(name) != value]
-    before_torch = os.environ.get(_BEFORE_TORCH) == level
+    before_torch = variables(os.environ.get(_BEFORE_TORCH, "seeded")) == wanted
     if "torch" in sys.modules and not before_torch:
         return tuple(wanted)
     at_exec = _AT_EXEC.get(level, {}) if os.environ.get(_REEXECUTED) != level else {}
     return tuple(dict.fromkeys([*wrong, *at_exec]))
 
 
-def apply(level: str, threads: int | None, *, granted_before: Mapping[str, object] | None = None) -> Determinism:
+def apply(
+    level: str,
+    threads: int | None,
+    *,
+    device: str = "cpu",
+    unportable: Sequence[str] = (),
+    granted_before: Mapping[str, object] | None = None,
+) -> Determinism:
     """Sets torch up for a level and says which level this process can really be granted.
+
+    What stands in the way lowers the level to the highest that still holds: a reason against equal bits on other
+    processors leaves `invariant`, a variable that came too late to keep this one's code path steady only `seeded`.
 
     Args:
         level: One of `LEVELS`.
         threads: The number of intra-operation threads; None for `default_threads()`. It is part of the experiment:
             reductions are split by it, and their sums differ in the last bits.
+        device: The type of the device that computes: `cpu`, `cuda`, `mps`.
+        unportable: What in the configuration computes otherwise on other processors, in words.
         granted_before: What an earlier process of the same run was granted, when it is resumed.
     """
     import torch
 
-    late = late_variables(level)
     portable = level == "portable"
     count = 1 if portable else threads or default_threads()
     torch.set_num_threads(count)
-    reasons = [f"{name} was not set before torch was loaded" for name in late]
-    if portable and threads not in (None, 1):
-        reasons.append(f"the portable level runs on one thread, not {threads}")
+    torch.use_deterministic_algorithms(level != "seeded")
+    torch.backends.mkldnn.enabled = not portable  # type: ignore[assignment]
     if level != "seeded":
-        torch.use_deterministic_algorithms(True)
         # Filling every new tensor with NaN would only hide reads of uninitialised memory, at a cost in each step.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
-        torch.backends.mkldnn.enabled = not portable  # type: ignore[assignment]
-    granted = level if not reasons else "seeded"
-    before = LEVELS[0] if granted_before is None else str(granted_before.get("granted", LEVELS[0]))
-    if granted_before is not None and before != granted:
-        reasons.append(f"the run was started at the level {before}")
-        granted = min(granted, before, key=LEVELS.index)
-    return Determinism(level, granted, count, tuple(reasons))
+        _warm()
+    late = late_variables(level)
+    granted = Determinism(level, level, count)
+    granted = granted.lowered(_without(late), [f"{name} was not set before torch was loaded" for name in late])
+    if portable:
+        granted = granted.lowered("invariant", [*_obstacles(threads, device, pinned=not late), *unportable])
+    if granted_before is not None:
+        before = str(granted_before.get("granted", LEVELS[0]))
+        if before != granted.granted:
+            granted = granted.lowered(before, [f"the run was started at the level {before}"])
+    return granted
+
+
+def _without(late: Sequence[str]) -> str:
+    """The highest level that holds although some variables came too late."""
+    before_torch = os.environ.get(_BEFORE_TORCH, "seeded") != "seeded"
+    steady = all(os.environ.get(name) in values for name, values in _STEADY.items())
+    return "invariant" if before_torch and steady and set(late) - set(_REPEATABLE) else "seeded"
+
+
+def _obstacles(threads: int | None, device: str, *, pinned: bool) -> list[str]:
+    """Why this process cannot give the bits of other processors, apart from variables that came too late."""
+    import torch
+
+    if device != "cpu":
+        return [f"the portable level is for CPUs, not for {device}"]
+    machine = platform.machine()
+    if machine.lower() not in ("x86_64", "amd64"):
+        return [f"the portable level is for x86-64 processors, not for {machine}"]
+    obstacles = []
+    if not torch.cpu.get_capabilities().get("avx2"):
+        obstacles.append("this processor has no AVX2, which the portable level computes with")
+    elif pinned and (capability := torch.backends.cpu.get_cpu_capability()) != "AVX2":
+        obstacles.append(f"torch computes with {capability} here, the portable level with AVX2")
+    if threads not in (None, 1):
+        obstacles.append(f"the portable level runs on one thread, not {threads}")
+    return obstacles
+
+
+def _warm() -> None:
+    """Calls every vector operation of MKL once, on so few numbers that it runs on one thread."""
+    import torch
+
+    for kind in (torch.float32, torch.float64):
+        few = torch.full((16,), 0.5, dtype=kind)
+        for name in _WARMED:
+            getattr(torch, name)(few)
 
 
 def _interpreter_words() -> list[str]:
