@@ -7,7 +7,7 @@ import functools
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,13 +126,15 @@ class Tape(System):
         self.calls.append(("name", path, 0))
 
 
-def power_cuts(calls: list[tuple[Any, ...]]) -> Iterator[tuple[int, dict[Path, bytes | None]]]:
-    """After every number of calls, what the disk may hold then: content by path, None for a directory.
+def power_cuts(
+    calls: list[tuple[Any, ...]], ends: Iterable[int] | None = None
+) -> Iterator[tuple[int, dict[Path, bytes | None]]]:
+    """After every number of calls (or those in `ends`) what the disk may hold: content by path, None for a directory.
 
     Only what was synchronised is sure to be there. Of the rest may have arrived: of a file's content nothing, half,
     all, or all of its length filled with zeros; of the changes to a directory's names none, half, or all, in order.
     """
-    for end in range(len(calls) + 1):
+    for end in range(len(calls) + 1) if ends is None else ends:
         for content in ("nothing", "half", "all", "zeros"):
             for names in (0.0, 0.5, 1.0):
                 yield end, _after(calls[:end], content, names)

@@ -166,7 +166,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _is_deeper(value: Any, depth: int) -> bool:
     """Whether a value has more levels of lists and mappings; without recursion, which they might exhaust."""
     level = [value]
-    for _ in range(depth + 1):
+    for _ in range(depth):
         level = [
             item
             for container in level

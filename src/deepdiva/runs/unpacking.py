@@ -77,18 +77,16 @@ def members(code: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[tupl
         with (
             open_regular(path, within=code, limit=largest("code/source.tar.gz")) as packed,
             gzip.GzipFile(fileobj=packed) as unpacked,
-            tarfile.open(
-                fileobj=cast("IO[bytes]", _Bounded(cast("IO[bytes]", unpacked), path)),
-                mode="r|",
-                encoding="utf-8",
-                errors="surrogateescape",
-            ) as archive,
         ):
+            stream = cast("IO[bytes]", _Bounded(cast("IO[bytes]", unpacked), path))
+            archive = tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
             for member in archive:
                 entry = left.pop(member.name, None)
                 if entry is None:
                     raise StorageError(f"{path} does not hold the files that {RECORD} lists: {member.name!r}", _HINT)
                 yield member.name, _proved(archive, member, entry)
+            while stream.read(MiB):  # to the end, where the checksum is
+                pass
     except (tarfile.TarError, EOFError, zlib.error, ValueError, OSError) as error:
         raise StorageError(f"{path} is damaged: {error}", "restore it from a copy") from error
     if left:
