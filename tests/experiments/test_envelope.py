@@ -182,12 +182,14 @@ Make = Callable[..., Trajectory]
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Trains the points for two epochs; `nudge` perturbs the start, `spoil` is done to the trainer before it begins."""
+    """Trains the points for two epochs; `nudge` perturbs the start, `shuffled` turns the order of the labels round."""
     fit = Trainer.fit
 
-    def call(*, nudge: int | None = None, seed: int = 3, **more: object) -> Trajectory:
+    def call(*, nudge: int | None = None, seed: int = 3, shuffled: bool = False, **more: object) -> Trajectory:
         def begin(self: Trainer, **words: object) -> None:
             Excerpt(nudge=nudge).perturb(self.model, self.streams)
+            if shuffled:
+                self.data.train.targets.copy_(self.data.train.targets.flip(0))  # type: ignore[attr-defined]
             fit(self, **words)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Trainer, "fit", begin)
@@ -217,3 +219,25 @@ def test_real_trainings(make: Make):
     }
     assert {name for name, result in other.items() if result.inside} == set()
     assert all(result.problem is None for result in other.values())
+
+
+@pytest.mark.slow
+def test_real_trainings_of_a_convolutional_network(make: Make):
+    digits = {"task": "image-classification", "data": "digits", "epochs": 1, "scheduler": "OneCycleLR"}
+    here = make(**digits)
+    reruns = [make(nudge=number, **digits) for number in range(RERUNS)]
+    threads = make(**digits | {"threads": 2})
+    assert threads.losses != here.losses
+    assert inside(threads, here, reruns).inside
+    shift = {"class": "image-classification", "augment": [{"class": "random_shift", "pixels": 1}]}
+    other = {
+        "rate": make(**digits, optimizer={"class": "AdamW", "lr": 0.0101}),
+        "augmentation": make(**digits | {"task": shift}),
+        "labels": make(**digits, shuffled=True),
+    }
+    results = {name: inside(one, here, reruns) for name, one in other.items()}
+    assert {name: result.first_outside for name, result in results.items()} == {
+        "rate": 2,
+        "augmentation": 1,
+        "labels": 1,
+    }
