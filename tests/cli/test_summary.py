@@ -57,7 +57,7 @@ def test_a_completed_run(store: Store, show: Callable[[Path], str]) -> None:
         "  code | commit 0123456789 on main, with uncommitted changes; a copy of 1 file\n",
         "  test/accuracy | 0.9877\n",
         f"  config | {'c' * 64}\n",
-        f"  reproduce | deepdiva run --config {path}/config.yaml\n",
+        f"  reproduce | deepdiva reproduce {path}\n",
         f"  look | deepdiva board {path}\n",
     ):
         assert line in out
@@ -111,3 +111,23 @@ def test_a_terminal_gets_colours(
     on_terminal(80)
     assert call(runs, "runs", "show", "last") == 0
     assert "\x1b[32mcompleted\x1b[0m" in capsys.readouterr().out
+
+
+def test_a_reproduction_and_its_original_both_show_the_verdict(store: Store, show: Callable[[Path], str]) -> None:
+    original = store("points", "aaaaaa")
+    evidence = {"parted": "step 3: loss 0.5 against 0.6"}
+    verdict = {"verdict": "DIFFERENT", "reason": "further than rounding", "exit_code": 1, "evidence": evidence}
+    again = store("points", "bbbbbb", kind="reproduction", parent=original.name, verdict=verdict)
+    failed = store("points", "cccccc", kind="reproduction", parent=original.name, status="interrupted")
+    store("points", "dddddd", kind="replicate", parent=original.name)
+    out = show(again)
+    assert "\nverdict\n  DIFFERENT | further than rounding\n" in out
+    assert "  first | step 3: loss 0.5 against 0.6\n" in out
+    out = show(original)
+    assert f"\nreproduced by\n  {again.name} | DIFFERENT\n  {failed.name} | interrupted\n" in out
+    assert "dddddd" not in out
+    assert "verdict\n" not in out
+
+
+def test_a_run_of_a_loop_of_ones_own_is_not_reproduced_by_a_command(store: Store, show: Callable[[Path], str]) -> None:
+    assert "deepdiva reproduce" not in show(store("mine", "aaaaaa", task=None))

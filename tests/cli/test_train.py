@@ -16,6 +16,7 @@ from deepdiva import tasks
 from deepdiva.cli import train
 from deepdiva.config import from_mapping, options
 from deepdiva.engine import determinism
+from deepdiva.runs.record import amend, read_record
 
 Cli = Callable[..., Answer]
 QUICK = ("--n", 60, "--epochs", 1, "--threads", 1, "--seed", 4, "--figures", "none", "--no-tensorboard")
@@ -55,7 +56,7 @@ def test_the_answer_stands_on_standard_output_and_the_progress_on_the_other(cli:
     lines = answer.out.splitlines()
     assert re.fullmatch(r"  val/accuracy +\d+\.\d\d %   \(best, epoch [01]\)", lines[1])
     assert re.fullmatch(rf"run        {path}   \(seed 4, \d+\.\d s\)", lines[-4])
-    assert lines[-3] == f"reproduce  deepdiva run --config {path}/config.yaml"
+    assert lines[-3] == f"reproduce  deepdiva reproduce {path}"
     assert lines[-2] == f"resume     deepdiva resume {path}   (had it been cut off)"
     assert lines[-1] == f"look       deepdiva board {path}"
     assert answer.err.startswith(f"run {path}\npoints on moons: 36 / 12 / 12 samples; mlp, ")
@@ -120,11 +121,11 @@ def test_the_process_of_a_test_is_never_replaced(monkeypatch: pytest.MonkeyPatch
 
 def test_resume_prints_the_same_answer(cli: Cli, project: Path):
     first = cli("run", "points", *QUICK)
-    path = next((project / "runs" / "points").iterdir()) / "run.json"
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps(record | {"status": "interrupted"}))
+    path = next((project / "runs" / "points").iterdir())
+    record = read_record(path)
+    amend(path, status="interrupted")
     again = cli("resume", "last")
     assert again.code == 0, again.err
     assert again.out.splitlines()[:7] == first.out.splitlines()[:7]
-    path.write_text(json.dumps(record | {"status": "interrupted"}))
+    amend(path, status="interrupted")
     assert json.loads(cli("resume", "last", "--json").out)["results"] == record["results"]

@@ -22,7 +22,7 @@ def test_the_digits_are_learned_and_everything_is_recorded(cli: Cli, project: Pa
     run = RunFolder.open(folder)
     assert run.results["test/accuracy"] >= 0.985
     path = f"runs/image-classification/{run.id}"
-    for command in (f"deepdiva run --config {path}/config.yaml", f"deepdiva resume {path}", f"deepdiva board {path}"):
+    for command in (f"deepdiva reproduce {path}", f"deepdiva resume {path}", f"deepdiva board {path}"):
         assert command in answer.out
     assert f"test/accuracy                   {100 * run.results['test/accuracy']:.2f} %" in answer.out
     assert f"run {path}\n" in answer.err

@@ -30,6 +30,8 @@ def _sections(run: RunFolder) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Titles, and below each its lines of name and text."""
     yield "", [(name, text) for name, text in _about(run) if text]
     yield "results", [(name, format_number(value)) for name, value in run.results.items()]
+    yield "verdict", list(_verdict(run))
+    yield "reproduced by", list(_reproductions(run))
     yield "SHA-256", [(name, digest) for name, digest in run.digests.items() if digest]
     yield "next", list(_next(run))
 
@@ -90,10 +92,38 @@ def _code(run: RunFolder) -> str:
     return f"{where}{branch}{', with uncommitted changes' if record.get('dirty') else ''}; a copy of {files}"
 
 
+def _verdict(run: RunFolder) -> Iterator[tuple[str, str]]:
+    """What a reproduction came to."""
+    verdict = run.record.get("verdict")
+    if isinstance(verdict, Mapping):
+        yield as_text(verdict.get("verdict")), as_text(verdict.get("reason"))
+        evidence = verdict.get("evidence")
+        parted = evidence.get("parted") if isinstance(evidence, Mapping) else None
+        if parted:
+            yield "first", as_text(parted)
+        yield "evidence", str(run.path / "reproduction.json")
+
+
+def _reproductions(run: RunFolder) -> Iterator[tuple[str, str]]:
+    """The runs beside this one that repeated it, and what they came to; the original itself is never changed."""
+    from deepdiva.errors import UserError
+    from deepdiva.runs.index import Condition, rows
+
+    if run.path.resolve().parent.name != run.experiment:  # it was taken out of the folder of all runs
+        return
+    where = [Condition("kind", "=", "reproduction"), Condition("parent", "=", run.id)]
+    for row in rows(run.path.resolve().parents[1], where=where):
+        try:
+            verdict = RunFolder.open(row.path).record.get("verdict")
+        except UserError:
+            continue
+        yield row.id, as_text(verdict.get("verdict") if isinstance(verdict, Mapping) else row.status)
+
+
 def _next(run: RunFolder) -> Iterator[tuple[str, str]]:
     path = shlex.quote(str(run.path))
     if run.status in ("interrupted", "failed") and (run.path / "checkpoints").exists():
         yield "resume", f"deepdiva resume {path}"
-    if (run.path / "config.yaml").exists():
-        yield "reproduce", f"deepdiva run --config {shlex.quote(str(run.path / 'config.yaml'))}"
+    if run.status == "completed" and run.record.get("task"):
+        yield "reproduce", f"deepdiva reproduce {path}"
     yield "look", f"deepdiva board {path}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.cli.request import CONFIG, CONFIG_HELP, Request, read_request
+from deepdiva.engine.interrupt import Interruption
 
 if TYPE_CHECKING:
     from deepdiva.config import Layer, Option, Resolved
@@ -33,6 +34,7 @@ OWN_OPTIONS = {
     "--print-config": "print the whole configuration and do nothing",
     "--origins": "with --print-config: say where each value came from",
     "--allow-changed-data": "train although the data are not what they were; the run records what has changed",
+    "--continue": "go on with the newest unfinished run of this very command, if there is one",
     "--json": "the answer for machines",
 }
 _FLAGS = [option for option in OWN_OPTIONS if option != CONFIG]
@@ -50,6 +52,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(words: Sequence[str]) -> int:
     """`deepdiva run …`."""
+    with Interruption(at_once=True):
+        return _run(words)
+
+
+def _run(words: Sequence[str]) -> int:
     from deepdiva import tasks
     from deepdiva.config import explain
     from deepdiva.engine import determinism
@@ -70,26 +77,38 @@ def run(words: Sequence[str]) -> int:
         sys.stdout.write(explain(resolved) if "--origins" in request.flags else resolved.config.to_yaml())
         return 0
     _begin_anew_if_needed(resolved.config.determinism)
+    from deepdiva.experiments.continuation import OPTION, find_continuation
     from deepdiva.experiments.data_proof import DataProof
 
+    command, as_json = ["deepdiva", "run", *words], "--json" in request.flags
+    found = find_continuation(resolved, command) if OPTION in request.flags else None
+    if found is not None and found.status == "completed":
+        _print_answer(found, as_json=as_json)
+        return 0
+    if found is not None:
+        return _go_on(found, as_json=as_json)
     proof = DataProof(_repeated(request.files), allow_changed="--allow-changed-data" in request.flags)
-    return _train(resolved, ["deepdiva", "run", *words], proof, as_json="--json" in request.flags)
+    return _train(resolved, command, proof, as_json=as_json)
 
 
 def resume(arguments: argparse.Namespace) -> int:
     """`deepdiva resume RUN`."""
-    from deepdiva.engine import determinism
-    from deepdiva.engine.progress import ConsoleProgress
-    from deepdiva.runs.folder import find_run
+    with Interruption(at_once=True):
+        from deepdiva.engine import determinism
+        from deepdiva.runs.folder import find_run
 
-    folder = find_run(arguments.run, arguments.runs_dir)
-    level = str(folder.config().get("determinism", "invariant"))
-    determinism.prepare(level)
-    _begin_anew_if_needed(level)
+        folder = find_run(arguments.run, arguments.runs_dir)
+        level = str(folder.config().get("determinism", "invariant"))
+        determinism.prepare(level)
+        _begin_anew_if_needed(level)
+        return _go_on(folder, as_json=arguments.json)
+
+
+def _go_on(folder: RunFolder, *, as_json: bool) -> int:
+    from deepdiva.engine.progress import ConsoleProgress
     from deepdiva.experiments.resume import resume as resume_run
 
-    finished = resume_run(folder, progress=ConsoleProgress())
-    _print_answer(finished, as_json=arguments.json)
+    _print_answer(resume_run(folder, progress=ConsoleProgress()), as_json=as_json)
     return 0
 
 
@@ -202,7 +221,7 @@ def _print_answer(folder: RunFolder, *, as_json: bool) -> None:
     path = shlex.quote(shown_path(folder.path))
     lines = {
         "run": f"{path}   (seed {record['seed']}, {folder.duration or 0:.1f} s)",
-        "reproduce": f"deepdiva run --config {path}/config.yaml",
+        "reproduce": f"deepdiva reproduce {path}",
         "resume": f"deepdiva resume {path}   (had it been cut off)",
         "look": f"deepdiva board {path}",
     }
