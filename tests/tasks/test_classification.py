@@ -142,9 +142,24 @@ def test_balanced_weights_let_every_class_count_the_same():
     weights = task.statistics["class_weights"]
     assert [weight * count for weight, count in zip(weights, (6, 2, 2, 2), strict=True)] == pytest.approx([3.0] * 4)
     inputs, targets = batch()
-    expected = nn.functional.cross_entropy(inputs, targets, weight=torch.tensor(weights))
+    expected = nn.functional.cross_entropy(inputs, targets, weight=torch.tensor(weights), reduction="sum") / len(
+        targets
+    )
     assert task.step(nn.Identity(), (inputs, targets)).loss.item() == pytest.approx(expected.item())
     assert "class_weights" not in Classification()._splits(splits([0]), {}).supplies
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "MultiMarginLoss"])
+def test_a_weighted_mean_over_an_epoch_is_the_same_in_batches_of_any_size(name: str):
+    task = Classification(loss=Component(name), class_weights="balanced")
+    task._splits(splits([0] * 6 + [1] * 2 + [2] * 2 + [3] * 2), {})
+    found = drawn(3, size=24)
+    scores, targets = found.outputs["scores"], found.outputs["target"]
+    whole = task.step(nn.Identity(), (scores, targets)).loss.item()
+    for size in (1, 5, 7):
+        steps = [task.step(nn.Identity(), batch) for batch in zip(scores.split(size), targets.split(size), strict=True)]
+        pooled = sum(step.loss.item() * step.size for step in steps) / 24
+        assert pooled == pytest.approx(whole, rel=1e-6)
 
 
 def test_a_loss_that_takes_no_weights_is_refused_with_them():

@@ -30,7 +30,11 @@ class Classification(Task):
 
     Args:
         loss: Any loss of torch.nn over scores (B, K) and class indices (B,), by name or import path.
-        class_weights: `balanced` lets every class count the same in the loss, however many samples it has.
+        class_weights: `balanced` lets every class count the same in the loss, however many samples it has: that of a
+            sample is multiplied by samples / (classes · samples of its class), counted in the training split, and the
+            mean is taken over the number of samples. (PyTorch's own mean divides by the weights that happen to be in
+            a batch, so that its epoch's mean depends on the batch size, and gradients that are accumulated differ
+            from those of a larger batch.)
     """
 
     loss: Component = Component("CrossEntropyLoss")
@@ -51,7 +55,7 @@ class Classification(Task):
         scores = model(self.prepare(model, inputs))
         known = scores.detach()
         return StepOutput(
-            loss=self._criterion_on(scores.device)(scores, targets),
+            loss=self._loss(scores, targets),
             size=len(targets),
             outputs={"scores": known, "target": targets},
             measures={"accuracy": torch.eq(known.argmax(1), targets)},
@@ -99,26 +103,33 @@ class Classification(Task):
 
         return {"confusion": confusion_matrix_image(confusion(evaluation), evaluation.data.classes)}
 
+    def _loss(self, scores: Tensor, targets: Tensor) -> Tensor:
+        criterion, is_sum = self._criterion_on(scores.device)
+        loss: Tensor = criterion(scores, targets)
+        return loss / len(targets) if is_sum else loss
+
     @cached_property
-    def _criteria(self) -> dict[torch.device, nn.Module]:
+    def _criteria(self) -> dict[torch.device, tuple[nn.Module, bool]]:
         return {}
 
-    def _criterion_on(self, device: torch.device) -> nn.Module:
-        """The loss with its class weights on a device, made once."""
+    def _criterion_on(self, device: torch.device) -> tuple[nn.Module, bool]:
+        """The loss with its class weights on a device, made once; and whether it gives a sum in place of a mean."""
         if device not in self._criteria:
             import torch
 
-            criterion: nn.Module = build(LOSS, self.loss)
+            criterion: Any = build(LOSS, self.loss)
             if any(True for _ in criterion.parameters()):
                 raise UserError(
                     f"the loss {self.loss.target} has parameters, which nothing would train", "put them into the model"
                 )
-            weights = self.statistics.get("class_weights")
+            weights, is_sum = self.statistics.get("class_weights"), False
             if weights is not None:
                 if "weight" not in criterion._buffers:
                     raise UserError(f"the loss {self.loss.target} takes no class weights", "set class_weights to none")
                 criterion.register_buffer("weight", torch.tensor(weights, dtype=torch.float32))
-            self._criteria[device] = criterion.to(device)
+                if getattr(criterion, "reduction", None) == "mean":
+                    criterion.reduction, is_sum = "sum", True
+            self._criteria[device] = criterion.to(device), is_sum
         return self._criteria[device]
 
     def _splits(self, arrays: ArraySplits, supplies: Mapping[str, Any]) -> DataSplits:
