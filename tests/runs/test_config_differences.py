@@ -114,3 +114,11 @@ def test_a_configuration_that_only_one_has(make_run):
     a, b = make_run("a", files={"config.yaml": CONFIG}), make_run("b")
     assert values(config_differences(a, b)) == [("config.yaml", "recorded", None)]
     assert config_differences(b, b) == []
+
+
+@pytest.mark.parametrize(
+    "odd", ["task: [1, {}]\n", "task: {class: {x: 1}}\n", "data: {class: [2]}\nseed: [1]\n", '"a\\e[2J": 1\n']
+)
+def test_a_strangers_settings_of_any_shape_are_survived(make_run, odd):
+    a, b = make_run("a", files={"config.yaml": CONFIG}), make_run("b", files={"config.yaml": odd})
+    assert all(item.what.isprintable() for item in [*config_differences(a, b), *config_differences(b, a)])

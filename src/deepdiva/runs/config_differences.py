@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from deepdiva.runs.difference import Difference, Kind, is_same, one_sided, table, written
+from deepdiva.runs.difference import Difference, Kind, is_same, one_sided, printable, table, written
 
 if TYPE_CHECKING:
     from deepdiva.runs.folder import RunFolder
@@ -24,13 +24,14 @@ def config_differences(a: RunFolder, b: RunFolder) -> list[Difference]:
     found: list[Difference] = []
     if ours is not None and theirs is not None:
         task = _class_of(ours.get("task"))
+        task = task if isinstance(task, str) else None
         for path, left, right in _compare("", ours, theirs):
             if path == "data" and _same_data(a, b):
                 detail, harmless = "the files in it are the same", True
             else:
                 detail, harmless = _detail(path, left, right), cannot_change_results(path, task)
             kind: Kind = "seed" if path == "seed" else "config"
-            found.append(Difference(kind, path, _text(left), _text(right), detail, harmless))
+            found.append(Difference(kind, printable(path), _text(left), _text(right), detail, harmless))
     else:
         found += one_sided(
             "config", "config.yaml", (ours, theirs), "only one of the two has a configuration to compare"

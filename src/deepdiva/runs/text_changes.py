@@ -6,6 +6,7 @@ import difflib
 import io
 import tokenize
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from deepdiva.runs.difference import printable
 
@@ -35,8 +36,10 @@ def hunks(a: bytes, b: bytes) -> str:
 
 def is_layout_only(a: bytes, b: bytes) -> bool:
     """Whether two Python sources differ in comments, blank lines and spaces only. Nothing is compiled or run."""
-    ours, theirs = _tokens(a), _tokens(b)
-    return ours is not None and ours == theirs
+    try:
+        return all(ours == theirs for ours, theirs in zip_longest(_tokens(a), _tokens(b)))
+    except (tokenize.TokenError, SyntaxError, ValueError):  # no Python, so that its layout may be all
+        return False
 
 
 def _lines(data: bytes) -> list[str] | None:
@@ -93,12 +96,9 @@ def _span(start: int, stop: int) -> str:
     return f"{start + 1 if length else start},{length}"
 
 
-def _tokens(source: bytes) -> list[tuple[int, str]] | None:
-    """What a Python source says without its layout; None where it is none."""
-    try:
-        tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
-    except (tokenize.TokenError, SyntaxError, ValueError):  # a source that the tokenizer knows not how to end
-        return None
-    kept = (token for token in tokens if token.type not in _LAYOUT)
+def _tokens(source: bytes) -> Iterator[tuple[int, str]]:
+    """What a Python source says without its layout."""
     by_depth = {tokenize.INDENT: "", tokenize.NEWLINE: ""}  # how deep or by which sign makes no difference
-    return [(token.type, by_depth.get(token.type, token.string)) for token in kept]
+    for token in tokenize.tokenize(io.BytesIO(source).readline):
+        if token.type not in _LAYOUT:
+            yield token.type, by_depth.get(token.type, token.string)
