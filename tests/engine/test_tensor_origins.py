@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepdiva.engine.tensor_origins import Origins, text_of
+from deepdiva.engine.tensor_origins import Origins, State, text_of
 from deepdiva.runs.operations import DATA
 
 HOST = torch.arange(6.0).reshape(2, 3)
@@ -79,13 +79,13 @@ def test_memory_belongs_to_the_last_who_wrote_it_through_all_views():
 
 def test_memory_that_was_only_allocated_is_told_until_all_of_it_is_written():
     origins, tensor = Origins(), torch.empty(4)
-    origins.set(tensor, "operation 0", blank=True)
-    assert origins.is_blank(tensor[1:])
+    origins.set(tensor, "operation 0", State.BLANK)
+    assert origins.state(tensor[1:]) is State.BLANK
     assert origins.of(tensor) == "uninitialised memory of operation 0"
     origins.set(tensor[:2], "operation 1")
-    assert origins.is_blank(tensor)
+    assert origins.state(tensor) is State.BLANK
     origins.set(tensor, "operation 2")
-    assert not origins.is_blank(tensor)
+    assert origins.state(tensor) is State.WRITTEN
     assert origins.of(tensor) == "operation 2"
 
 
@@ -104,4 +104,4 @@ def test_a_tensor_without_memory_of_its_own_is_data():
     origins, sparse = Origins(), torch.eye(3).to_sparse()
     origins.set(sparse, "operation 0")
     assert origins.of(sparse) == DATA
-    assert not origins.is_blank(sparse)
+    assert origins.state(sparse) is State.WRITTEN

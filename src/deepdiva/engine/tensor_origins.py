@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.runs.operations import DATA
@@ -51,12 +52,20 @@ def _hash(tensor: Tensor) -> str:
     return hash_bytes(flat.view(torch.uint8).numpy().data)
 
 
+class State(Enum):
+    """What the bytes of a piece of memory mean."""
+
+    WRITTEN = "written"
+    BLANK = "blank"  # allocated, and not yet written throughout: the rest is as it was found
+    SCRATCH = "scratch"  # notes of an operation for its own derivative, with gaps that nothing ever writes
+
+
 @dataclass(frozen=True)
 class _Memory:
-    """What is known of a piece of memory: who wrote it last, and whether all of it was ever written."""
+    """What is known of a piece of memory: who wrote it last, and what its bytes mean."""
 
     writer: str
-    blank: bool
+    state: State
     held: Any  # a weak reference: the memory is freed as ever, but its number is given to no other
 
 
@@ -71,12 +80,12 @@ class Origins:
         memory = self._memory(tensor)
         if memory is None:
             return DATA
-        return f"uninitialised memory of {memory.writer}" if memory.blank else memory.writer
+        return f"uninitialised memory of {memory.writer}" if memory.state is State.BLANK else memory.writer
 
-    def is_blank(self, tensor: Tensor) -> bool:
-        """Whether the memory was allocated and not yet written, so that its bytes mean nothing."""
+    def state(self, tensor: Tensor) -> State:
+        """What the bytes of a tensor mean."""
         memory = self._memory(tensor)
-        return memory is not None and memory.blank
+        return State.WRITTEN if memory is None else memory.state
 
     def is_known(self, tensor: Tensor) -> bool:
         """Whether the memory has a writer or a name."""
@@ -90,18 +99,19 @@ class Origins:
             return None
         return key
 
-    def set(self, tensor: Tensor, writer: str, *, blank: bool = False) -> None:
-        """Says who wrote a tensor; `blank` when it was only allocated."""
+    def set(self, tensor: Tensor, writer: str, state: State = State.WRITTEN) -> None:
+        """Says who wrote a tensor, and how; memory that was allocated stays blank until all of it is written."""
         from torch.multiprocessing.reductions import StorageWeakRef
 
         key = self.key(tensor)
         if key is None:
             return
         before = self._memories.get(key)
-        if before is not None and before.blank and not blank and not _fills_memory(tensor):
-            return  # a part was written, the rest is as blank as before
+        was_blank = before is not None and before.state is State.BLANK
+        if was_blank and state is State.WRITTEN and not _fills_memory(tensor):
+            return
         held = before.held if before is not None else StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
-        self._memories[key] = _Memory(writer, blank, held)
+        self._memories[key] = _Memory(writer, state, held)
 
     def _memory(self, tensor: Tensor) -> _Memory | None:
         key = self.key(tensor)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.engine.call_sites import CallSites
-from deepdiva.engine.tensor_origins import Origins, hash_bytes, text_of
+from deepdiva.engine.tensor_origins import Origins, State, hash_bytes, text_of
 from deepdiva.runs.operations import GENERATOR, Operation, Recording, write_operations
 
 if TYPE_CHECKING:
@@ -208,7 +208,8 @@ class _Recorder:
         """Texts and origins of all inputs, the random generator's state among them."""
         texts, origins = [], []
         for tensor, written in zip(call.tensors, call.written, strict=True):
-            meaningless = written and self._origins.is_blank(tensor)
+            state = self._origins.state(tensor)
+            meaningless = state is State.SCRATCH or (state is State.BLANK and written)
             texts.append(text_of(tensor, content=not (schema.view or meaningless)))
             origins.append(self._origins.of(tensor))
         if schema.random:
@@ -221,19 +222,21 @@ class _Recorder:
         before = {self._origins.key(tensor) for tensor in call.tensors}
         changed = [tensor for tensor, written in zip(call.tensors, call.written, strict=True) if written]
         written = {self._origins.key(tensor) for tensor in changed}
-        seen = set()
-        for value in _flat(result):
+        returned = list(_flat(result))
+        for place, value in enumerate(returned):
             if not hasattr(value, "untyped_storage"):
                 yield _text_of_value(value)
                 continue
             key = self._origins.key(value)
             alias = key is not None and key in before and key not in written
-            seen.add(id(value))
-            yield text_of(value, content=not (alias or schema.allocates))
+            state = (
+                State.BLANK if schema.allocates else State.SCRATCH if _is_scratch(place, returned) else State.WRITTEN
+            )
+            yield text_of(value, content=not alias and state is State.WRITTEN)
             if not alias:
-                self._origins.set(value, writer, blank=schema.allocates)
+                self._origins.set(value, writer, state)
         for tensor in changed:
-            if id(tensor) not in seen:
+            if all(tensor is not value for value in returned):
                 yield text_of(tensor)
             self._origins.set(tensor, writer)
 
@@ -244,6 +247,12 @@ def _flat(value: Any) -> Iterator[Any]:
             yield from _flat(item)
     elif value is not None:
         yield value
+
+
+def _state(place: int, returned: Sequence[Any]) -> State:
+    """What a result means: bytes beside numbers are notes for the derivative (recurrent layers, cuDNN)."""
+    types = [str(getattr(value, "dtype", "")) for value in (returned[0], returned[place])]
+    return State.SCRATCH if types[1] == "torch.uint8" != types[0] else State.WRITTEN
 
 
 def _text_of_value(value: Any) -> str:
