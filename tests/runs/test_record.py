@@ -13,7 +13,7 @@ from deepdiva.runs.storage import StorageError
 
 FACTS = {"kind": "run", "parent": None, "task": "t", "data": "d", "command": ["a"], "seed": 0, "determinism": {}}
 KEYS = (
-    "schema id experiment status kind parent task data command directory created finished duration pid host seed "
+    "schema id experiment status kind parent task data command directory created finished duration pid host job seed "
     "digests results best test_reads error determinism versions"
 )
 

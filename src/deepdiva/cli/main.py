@@ -31,7 +31,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and gives its exit code: 0 done, 1 failed, 2 a mistake of the user, 130 interrupted.
+    """Runs one command and gives its exit code.
+
+    0 done, 1 failed, 2 a mistake of the user, 130 interrupted by Ctrl-C, 75 by the signal of a scheduler.
 
     Args:
         argv: The words after `deepdiva`; those of this process by default.
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt as interruption:
         _note("\n".join(["interrupted", *_notes(interruption)]), "yellow")
-        return 130
+        return int(getattr(interruption, "exit_code", 130))
     except BrokenPipeError:  # `deepdiva runs ls | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

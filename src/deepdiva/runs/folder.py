@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepdiva.errors import UserError, UserErrors
+from deepdiva.runs.job import has_ended, this_job
 from deepdiva.runs.lines import read_lines
 from deepdiva.runs.reading import parse_json
 from deepdiva.runs.record import NAME, read_record, seconds_of
@@ -197,7 +198,12 @@ def _newest(folders: list[Path]) -> Path:
 
 
 def is_alive(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the process of a run still works; one on another host must have written within the last hour."""
+    """Whether the process of a run still works; one on another host must have written within the last hour.
+
+    Of an earlier start of the scheduler's job that this process works in, nothing is left.
+    """
+    if has_ended(record.get("job"), this_job()):
+        return False
     if record.get("host") != os.uname().nodename:
         return time.time() - _last_sign(folder) < _SILENCE
     pid = int(record.get("pid") or 0)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deepdiva.errors import UserError
+from deepdiva.runs.job import this_job
 from deepdiva.runs.reading import LARGEST, parse_json, read_bytes
 from deepdiva.runs.storage import Storage, StorageError, plain
 
@@ -114,7 +115,7 @@ def ending(error: BaseException | None) -> tuple[str, dict[str, str] | None]:
 
 def this_process() -> dict[str, Any]:
     """The keys that name the process which works on a run."""
-    return {"pid": os.getpid(), "host": os.uname().nodename}
+    return {"pid": os.getpid(), "host": os.uname().nodename, "job": this_job()}
 
 
 def now() -> str:
@@ -176,7 +177,7 @@ _VALID: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(["created", "finished"], _is_time),
     **dict.fromkeys(["digests", "versions"], lambda value: _is_mapping(value, _is_text)),
     **dict.fromkeys(["results", "best"], lambda value: _is_mapping(value, lambda x: _is_text(x) or _is_number(x))),
-    **dict.fromkeys(["determinism", "error"], _is_mapping),
+    **dict.fromkeys(["determinism", "error", "job"], _is_mapping),
     "duration": _is_span,
     "seed": _is_count,
     "pid": lambda value: _is_count(value) and value < 2**31,
