@@ -229,9 +229,7 @@ class _Recorder:
                 continue
             key = self._origins.key(value)
             alias = key is not None and key in before and key not in written
-            state = (
-                State.BLANK if schema.allocates else State.SCRATCH if _is_scratch(place, returned) else State.WRITTEN
-            )
+            state = State.BLANK if schema.allocates else _state(place, returned)
             yield text_of(value, content=not alias and state is State.WRITTEN)
             if not alias:
                 self._origins.set(value, writer, state)
