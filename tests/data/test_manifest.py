@@ -107,3 +107,16 @@ def test_how_long_a_stamp_needs_to_settle():
     fine = second + 4711
     assert not manifest.is_settled((0, 0, fine, 1), now_ns=fine + 1_000_000)
     assert manifest.is_settled((0, 0, fine, 1), now_ns=fine + manifest.SECOND_NS)
+
+
+def test_of_many_files_those_used_last_are_kept(tmp_path):
+    folder = tmp_path / "kept"
+    (folder / "folder").mkdir(parents=True)
+    for place, name in enumerate("abcd"):
+        (folder / name).write_bytes(bytes(10))
+        os.utime(folder / name, (place, place))
+    manifest.touch(folder / "a")
+    manifest.keep_within(folder, 20)
+    assert sorted(file.name for file in folder.iterdir()) == ["a", "d", "folder"]
+    manifest.keep_within(tmp_path / "nothing")
+    manifest.touch(tmp_path / "nothing")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +15,6 @@ from deepdiva.data import manifest
 from deepdiva.data.analysis import SCHEMA, Analysis
 from deepdiva.data.decode import decoder
 from deepdiva.data.layout import Layout
-from deepdiva.data.statistics import Moments
 from deepdiva.errors import UserError
 from deepdiva.runs.storage import Storage
 
@@ -25,7 +27,11 @@ def key_of(root: str, layout: Layout, groups: Sequence[str] | None) -> str:
 
 def recall(root: str, key: str) -> Analysis | None:
     """The analysis that was kept under `key`, if there is one."""
-    return _read(_folder() / f"{root[:32]}-{key[:32]}.json")
+    file = _folder() / f"{root[:32]}-{key[:32]}.json"
+    found = _read(file)
+    if found is not None:
+        manifest.touch(file)
+    return found
 
 
 def remember(found: Analysis, key: str) -> None:
@@ -35,25 +41,29 @@ def remember(found: Analysis, key: str) -> None:
         _folder().mkdir(parents=True, exist_ok=True)
         name = f"{str(found.root)[:32]}-{key[:32]}.json"
         Storage().write(_folder() / name, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        manifest.keep_within(_folder())
 
 
-def moments_of(root: str, names: Sequence[str]) -> Moments | None:
-    """Mean and standard deviation of samples as `Decoding()` reads them, where an analysis is remembered.
+def kept() -> list[tuple[Path, os.stat_result]]:
+    """The files in which results are kept, the one used last first."""
+    found = []
+    for file in _folder().glob("*.json"):
+        with suppress(OSError):  # another process was quicker to remove it
+            found.append((file, file.stat()))
+    return sorted(found, key=lambda kept: kept[1].st_mtime, reverse=True)
 
-    There is one number, or three where any image of the analysed set has colours.
+
+def clear(*, older_than: float | None = None) -> list[int]:
+    """Removes what is remembered; gives the size of each that was removed.
 
     Args:
-        root: Root digest of the data set's footprint; so what is remembered cannot be out of date.
-        names: The samples, all of one split.
+        older_than: Seconds since its last use that a result is kept at least; None removes all.
     """
-    members = members_digest(names)
-    for file in sorted(_folder().glob(f"{root[:32]}-*.json")):
-        found = _read(file)
-        fits = found is not None and found.root == root and found.decoder == decoder()
-        for part in found.parts if found is not None and fits else ():
-            if part.members == members:
-                return Moments(part.mean, part.std)
-    return None
+    oldest = math.inf if older_than is None else time.time() - older_than
+    chosen = [(file, status.st_size) for file, status in kept() if status.st_mtime <= oldest]
+    for file, _ in chosen:
+        file.unlink(missing_ok=True)
+    return [size for _, size in chosen]
 
 
 def members_digest(names: Sequence[str]) -> str:

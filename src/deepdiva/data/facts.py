@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from deepdiva.data.manifest import cache_directory, replace_file
+from deepdiva.data.manifest import cache_directory, keep_within, replace_file, touch
 
 SCHEMA = 1
 MOST = 32
@@ -44,6 +44,7 @@ def load(key: str) -> Facts | None:
     """What is remembered under `key`; None where there is nothing, or something damaged."""
     try:
         check, _, body = _place(key).read_bytes().partition(b"\n")
+        touch(_place(key))
         content = json.loads(body)
         if hashlib.sha256(body).hexdigest().encode() != check or content["schema"] != SCHEMA:
             return None
@@ -63,6 +64,7 @@ def save(
     body = json.dumps({"schema": SCHEMA, "shape": shape, "histograms": histograms}).encode()
     with suppress(OSError):
         replace_file(_place(key), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        keep_within(_place(key).parent)
 
 
 def exists(prefix: str) -> bool:

@@ -21,6 +21,8 @@ SCHEMA = f"2 {sys.byteorder}"
 COLUMNS = ("q", "q", "q", "Q")
 """Types of the numbers of a stamp: inodes may take all 64 bits."""
 HEX, NUMBER = 64, 8
+MOST_BYTES = 256_000_000
+"""What each kind of small file may take in the cache."""
 COARSE_NS = 2_000_000_000
 FINE_NS = 50_000_000
 SECOND_NS = 1_000_000_000
@@ -37,6 +39,7 @@ def load(path: Path) -> dict[str, Hashed]:
     """What is remembered of the data set at `path`; nothing when there is no manifest or it is damaged."""
     try:
         check, head, body = _place(path).read_bytes().split(b"\n", 2)
+        touch(_place(path))
         about = json.loads(head)
         if about["schema"] != SCHEMA or hashlib.sha256(head + body).hexdigest().encode() != check:
             return {}
@@ -80,6 +83,7 @@ def save(path: Path, hashes: Mapping[str, Hashed], *, now_ns: int) -> None:
     body = b"".join([names, "".join(digests).encode("ascii"), *(array(kind, column) for kind, column in columns)])
     with suppress(OSError):
         replace_file(_place(path), b"\n".join([hashlib.sha256(head + body).hexdigest().encode(), head, body]))
+        keep_within(_place(path).parent)
 
 
 def is_settled(stamp: Stamp, *, now_ns: int) -> bool:
@@ -113,3 +117,26 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         name.unlink(missing_ok=True)
         raise
+
+
+def keep_within(folder: Path, most_bytes: int = MOST_BYTES) -> None:
+    """Removes of the files in a folder of the cache those that were used longest ago, until the rest is small enough.
+
+    The time of a file's last writing counts as that of its last use: who reads one touches it.
+    """
+    with suppress(OSError), os.scandir(folder) as listed:
+        found = [(entry.stat(), entry.path) for entry in listed if entry.is_file(follow_symlinks=False)]
+        files = sorted(found, key=lambda file: file[0].st_mtime_ns)
+        total = sum(status.st_size for status, _ in files)
+        for status, path in files:
+            if total <= most_bytes:
+                break
+            with suppress(FileNotFoundError):  # another process was quicker
+                Path(path).unlink()
+            total -= status.st_size
+
+
+def touch(file: Path) -> None:
+    """Notes that a file of the cache was used just now."""
+    with suppress(OSError):
+        os.utime(file)

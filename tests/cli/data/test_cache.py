@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from deepdiva.cli.data.cache import add_parsers
+from deepdiva.data.analyze import analyze
 from deepdiva.data.image_folder import load_image_folder
 
 
@@ -58,6 +59,15 @@ def test_list_and_clear(root: Path, capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out.startswith("removed 0")
     call("clear", "--older-than", "0s")
     assert capsys.readouterr().out.startswith("removed 1")
+
+
+def test_results_of_analyses_are_listed_and_removed(root: Path, capsys: pytest.CaptureFixture[str]):
+    analyze(root)
+    call("ls")
+    assert "1 of data analyze" in capsys.readouterr().out
+    call("clear", "--older-than", "1h")
+    call("clear")
+    assert [line[:9] for line in capsys.readouterr().out.splitlines()] == ["removed 0", "removed 1"]
 
 
 def test_an_age_is_checked(capsys: pytest.CaptureFixture[str]):

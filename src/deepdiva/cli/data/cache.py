@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Images are decoded once and kept for later runs in $XDG_CACHE_HOME/deepdiva/arrays. All of it is safe to remove.
-Above the limit (cache_limit in settings.toml, 20 GB) what was used longest ago goes first; what a run uses stays."""
+Above the limit (cache_limit in settings.toml, 20 GB) what was used longest ago goes first; what a run uses stays.
+What `data analyze` found is kept beside it (analyses), 256 MB at most."""
 EPILOG = """examples:
   deepdiva data cache ls
   deepdiva data cache clear --older-than 30d"""
@@ -22,7 +23,7 @@ def add_parsers(subparsers: Any) -> None:
     """Adds `cache` with `ls` and `clear`."""
     parser = subparsers.add_parser(
         "cache",
-        help="list or remove decoded images that are kept",
+        help="list or remove decoded images and analyses that are kept",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,7 +46,8 @@ def list_entries(args: argparse.Namespace) -> int:
     from deepdiva.data import cache
 
     found = cache.entries()
-    if not found and not args.json:
+    rows = [*map(_row, found), *_row_of_analyses()]
+    if not rows and not args.json:
         say("nothing is kept")
         return 0
     columns = [
@@ -56,7 +58,7 @@ def list_entries(args: argparse.Namespace) -> int:
         Column("used", "last used"),
         Column("in_use", "in use", show=lambda in_use: "yes" if in_use else ""),
     ]
-    print_table(Table(columns, [_row(entry) for entry in found]), "json" if args.json else "table")
+    print_table(Table(columns, rows), "json" if args.json else "table")
     if not args.json:
         say(f"{_size(sum(entry.size for entry in found))} of {_size(cache.limit())}", style="dim")
     return 0
@@ -65,21 +67,36 @@ def list_entries(args: argparse.Namespace) -> int:
 def clear_entries(args: argparse.Namespace) -> int:
     """`data cache clear`."""
     from deepdiva.cli.console import note, say
-    from deepdiva.data import cache
+    from deepdiva.data import analysis_memory, cache
 
     removed, in_use = cache.clear(older_than=args.older_than)
     for entry in in_use:
         note(f"kept, since a run uses it: {_source(entry)}")
-    say(f"removed {len(removed)}, {_size(sum(entry.size for entry in removed))}")
+    sizes = [*(entry.size for entry in removed), *analysis_memory.clear(older_than=args.older_than)]
+    say(f"removed {len(sizes)}, {_size(sum(sizes))}")
     return 0
 
 
 def _row(entry: Entry) -> list[Any]:
+    shape = list(entry.about.shape) if entry.about is not None else None
+    return [entry.key, _source(entry), shape, entry.size, _date(entry.used), entry.in_use]
+
+
+def _row_of_analyses() -> list[list[Any]]:
+    """One row for all results of `data analyze`; none where there are no results."""
+    from deepdiva.data import analysis_memory
+
+    found = [status for _, status in analysis_memory.kept()]
+    if not found:
+        return []
+    size, used = sum(status.st_size for status in found), max(status.st_mtime for status in found)
+    return [["analyses", f"{len(found)} of data analyze", None, size, _date(used), False]]
+
+
+def _date(seconds: float) -> str:
     from datetime import UTC, datetime
 
-    used = datetime.fromtimestamp(entry.used, UTC).strftime("%Y-%m-%d %H:%M")
-    shape = list(entry.about.shape) if entry.about is not None else None
-    return [entry.key, _source(entry), shape, entry.size, used, entry.in_use]
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _source(entry: Entry) -> str:
