@@ -7,7 +7,7 @@ from collections import namedtuple
 import pytest
 import torch
 
-from deepdiva.engine.device import autocast, find_device, to_device
+from deepdiva.engine.device import autocast, find_device, peak_memory, to_device
 from deepdiva.errors import UserError
 
 Pair = namedtuple("Pair", ["inputs", "targets"])
@@ -76,3 +76,9 @@ def test_a_step_computes_in_the_format_that_was_asked_for(precision: str, dtype:
         with context:
             assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
     assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.float32
+
+
+def test_the_peak_of_the_memory_is_in_mebibytes_and_never_falls():
+    before = peak_memory(CPU)
+    assert 50 < before < 10**6  # torch alone takes more than 50
+    assert peak_memory(CPU) >= before

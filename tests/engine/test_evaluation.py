@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from deepdiva.engine.evaluation import evaluate, score_of
+from deepdiva.engine.evaluation import deciding, evaluate, score_of
 from deepdiva.engine.fingerprint import state_digest
 from deepdiva.engine.loaders import Loader
 from deepdiva.engine.seeding import Streams
 from deepdiva.engine.task import Evaluation, StepOutput, Task
+from deepdiva.errors import UserError
 
 Pass = Callable[..., Evaluation]
 
@@ -100,3 +101,26 @@ def test_an_error_leaves_the_model_in_its_mode(run_pass: Pass, model: nn.Module,
     with pytest.raises(LookupError):
         run_pass(model.train(), Broken())
     assert model.training
+
+
+def test_a_pass_ends_where_the_check_says_so(clouds: type, make_network: Callable[[], nn.Module]):
+    task, streams, device, model = clouds(), Streams(0), torch.device("cpu"), make_network()
+    data = task.load_data(None)
+    loader = Loader(data.val, batch_size=5, streams=streams, device=device, workers=0, purpose="val")
+    asked = iter([None, None, LookupError("enough")])
+
+    def check() -> None:
+        answer = next(asked)
+        if answer is not None:
+            raise answer
+
+    context = contextlib.nullcontext()
+    with pytest.raises(LookupError, match="enough"):
+        evaluate(task, model, loader, data, epoch=0, streams=streams, context=context, device=device, check=check)
+    assert model.training
+
+
+def test_a_score_that_the_metrics_do_not_give_is_named(clouds: type):
+    assert deciding(clouds(), {"loss": 0.5, "accuracy": 0.75}) == 0.75
+    with pytest.raises(UserError, match="the task's score is 'accuracy'"):
+        deciding(clouds(), {"loss": 0.5, "acuracy": 0.75})

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from deepdiva.engine.progress import ConsoleProgress, SilentProgress, describe, number
+from deepdiva.engine.progress import ConsoleProgress, RecordedProgress, SilentProgress, describe, number
 
 
 class Terminal(io.StringIO):
@@ -87,3 +87,33 @@ def test_numbers_read_as_people_write_them(name: str, value: float, text: str):
 
 def test_several_numbers_stand_in_one_line():
     assert describe({"loss": 0.5, "accuracy": 0.5}) == "loss 0.5000  accuracy  50.00 %"
+
+
+def test_what_is_said_is_shown_and_kept():
+    shown, kept = Collecting(), []
+    progress = RecordedProgress(shown, kept.append)
+    progress.started(epochs=1, steps_per_epoch=2)
+    progress.step(1, 1, 0.5)
+    progress.line("half of it")
+    progress.finished()
+    assert shown.calls == ["started 1 2", "step 1 1 0.5", "line half of it", "finished"]
+    assert kept == ["half of it"]
+
+
+class Collecting:
+    """Notes everything that it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def started(self, *, epochs: int, steps_per_epoch: int) -> None:
+        self.calls.append(f"started {epochs} {steps_per_epoch}")
+
+    def step(self, epoch: int, done: int, loss: float | None) -> None:
+        self.calls.append(f"step {epoch} {done} {loss}")
+
+    def line(self, text: str) -> None:
+        self.calls.append(f"line {text}")
+
+    def finished(self) -> None:
+        self.calls.append("finished")
