@@ -61,8 +61,7 @@ def test_some_of_the_samples(arrays):
 
 
 def test_a_transform_sees_each_sample_and_hides_the_batch(arrays):
-    samples = arrays.with_transform(lambda image: image.float() + 1)
-    assert isinstance(samples, Transformed)
+    samples = Transformed(arrays, lambda image: image.float() + 1, arrays.ids)
     assert not hasattr(samples, "batch")
     assert samples.ids == arrays.ids
     assert len(samples) == 5
@@ -74,7 +73,7 @@ def test_torchvision_transforms_work():
     from torchvision.transforms import v2
 
     images = Arrays(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
-    image, _ = images.with_transform(v2.RandomCrop(6))[1]
+    image, _ = Transformed(images, v2.RandomCrop(6))[1]
     assert image.shape == (1, 6, 6)
     assert image.dtype == torch.uint8
 

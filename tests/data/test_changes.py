@@ -50,12 +50,11 @@ def test_ten_thousand_equal_files_that_moved_are_no_trouble():
     assert ("a/7000", "b/7000") in changes.renamed
 
 
-def test_the_error_names_the_files():
+def test_every_difference_is_a_line_that_names_the_file():
     changes = compare({"1": A, "2": B, "3": C}, {"1": B, "4": C, "5": (9, "dd")})
-    assert str(changes.to_error("letters")).splitlines() == [
-        "letters is not what its footprint says:",
-        "  - 1: has changed",
-        "  - 2: is gone",
-        "  - 5: is new",
-        "  - 3: is now 4",
+    assert [str(problem) for problem in changes.problems()] == [
+        "1: has changed",
+        "2: is gone",
+        "5: is new",
+        "3: is now 4",
     ]

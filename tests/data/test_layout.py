@@ -24,7 +24,7 @@ def test_classes_alone():
     assert found.names == ("cat/1.png", "cat/more/3.jpg", "dog/2.png", "stray.png")
     assert found.labels == ("cat", "cat", "dog", None)
     assert found.classes == ("cat", "dog")
-    assert not found.is_split
+    assert set(found.splits) == {None}
 
 
 def test_splits_with_classes():

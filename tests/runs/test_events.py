@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from deepdiva.runs.events import EventLog, last_values, metrics_digest, read_events, series
+from deepdiva.runs.events import EventLog, metrics_digest, read_events, series
 from deepdiva.runs.storage import Storage
 from deepdiva.runs.tensorboard import Mirror
 
@@ -32,12 +32,10 @@ def test_reading_all_or_one_tag(path):
     assert [found["step"] for found in read_events(path)] == [1, 2, 3, 3]
     assert [found["step"] for found in read_events(path, "acc")] == [2, 3]
     assert series(path, "loss") == ([1, 2], [3.0, 2.0])
-    assert last_values(path) == {"loss": 2.0, "acc": 0.75, "lr": 0.1}
 
 
 def test_a_run_without_events(tmp_path):
     assert list(read_events(tmp_path / "events.jsonl")) == []
-    assert last_values(tmp_path / "events.jsonl") == {}
     assert metrics_digest(tmp_path / "events.jsonl") == metrics_digest(write(tmp_path / "empty"))
 
 

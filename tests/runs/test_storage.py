@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import math
 import os
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepdiva.runs.storage import Storage, StorageError, canonical_json, sha256_file
+from deepdiva.runs.storage import Storage, StorageError, canonical_json
 
 OLD, NEW = b"old content", b"new content, which is longer"
 ERRORS = ["ENOSPC", "EIO", "EDQUOT"]
@@ -203,11 +202,6 @@ def test_truncate_and_sync(tmp_path):
     Storage().truncate(tmp_path / "log", 4)
     Storage().sync(tmp_path / "log")
     assert (tmp_path / "log").read_bytes() == b"one\n"
-
-
-def test_sha256_of_a_file(tmp_path):
-    (tmp_path / "file").write_bytes(NEW)
-    assert sha256_file(tmp_path / "file") == hashlib.sha256(NEW).hexdigest()
 
 
 JSON = st.recursive(

@@ -85,10 +85,6 @@ class Arrays:
         inputs, targets = self.batch(places)
         return Arrays(inputs, targets, tuple(self.ids[place] for place in places.tolist()))
 
-    def with_transform(self, transform: Callable[[Tensor], Tensor]) -> Transformed:
-        """The same samples, each input passed through `transform` when it is read."""
-        return Transformed(self, transform, self.ids)
-
 
 class Rows(Arrays):
     """Some of the samples of a larger array, which is not copied for it.

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from deepdiva.data.files import Trouble, printable, to_errors
-from deepdiva.errors import Problem, UserErrors
+from deepdiva.data.files import Trouble, printable
+from deepdiva.errors import Problem
 from deepdiva.runs.renames import renamed
 
 Content: TypeAlias = tuple[int, str]
@@ -44,10 +44,6 @@ class Changes:
             *(Problem(f"is now {printable(new)}", printable(old)) for old, new in self.renamed),
             *self.unreadable,
         ]
-
-    def to_error(self, where: str) -> UserErrors:
-        """The error that says how the data set at `where` differs."""
-        return to_errors(self.problems(), f"{where} is not what its footprint says")
 
 
 def compare(

@@ -32,11 +32,6 @@ class Layout:
     splits: tuple[str | None, ...]
 
     @property
-    def is_split(self) -> bool:
-        """Whether the samples lie in splits already."""
-        return any(split is not None for split in self.splits)
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """Names of all classes, sorted."""
         return tuple(sorted({label for label in self.labels if label is not None}))

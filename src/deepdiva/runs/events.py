@@ -59,14 +59,6 @@ def series(path: Path, tag: str) -> tuple[list[int], list[float]]:
     return [step for step, _ in pairs], [value for _, value in pairs]
 
 
-def last_values(path: Path) -> dict[str, float]:
-    """The newest value of every tag."""
-    newest: dict[str, float] = {}
-    for event in read_events(path):
-        newest.update(event["values"])
-    return newest
-
-
 def metrics_digest(path: Path) -> str:
     """SHA-256 of what a repetition must give again: all events without their times and measures of the machine."""
     digest = hashlib.sha256()

@@ -23,14 +23,6 @@ def canonical_json(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    import hashlib  # here and below: not to be paid for by those who only list runs
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def plain(value: Any) -> Any:
     """What JSON can hold of a path, a mapping, or a scalar of numpy or torch."""
     if isinstance(value, Path):
