@@ -140,7 +140,9 @@ def test_the_gradient_of_a_parameter_belongs_to_the_parameters_module(project: M
     step = lambda: project.step(net, optimizer, torch.ones(2, 3))  # noqa: E731
     step()
     added = sites(follow(net, tmp_path, step), "add_")  # gradients of two steps: added in place
-    assert {site.module for site in added if site.phase == "backward"} == {"blocks.0.fc", "blocks.1.fc"}
+    backward = [site for site in added if site.phase == "backward"]
+    assert {site.module for site in backward} == {"blocks.0.fc", "blocks.1.fc"}
+    assert {site.source for site in backward} == {"my_project.py:34: loss.backward()"}
 
 
 def test_several_batches_begin_again_with_forward(project: ModuleType, tmp_path: Path):
@@ -204,11 +206,14 @@ def test_the_project_comes_before_the_package_and_what_is_installed_in_it_does_n
     assert shown == {"own": "x.py:1", "installed": "", "outside": ""}
 
 
-def test_long_lines_are_shortened(tmp_path: Path):
-    path = tmp_path / "long.py"
-    path.write_text("import sys; frame = sys._getframe()" + " " * 10 + "# " + "long " * 40)
-    scope: dict[str, Any] = {}
-    exec(compile(path.read_text(), str(path), "exec"), scope)
-    source = SourceLines(tmp_path).look(scope["frame"]).source
-    assert source.endswith("…")
-    assert len(source) < 140
+def test_long_lines_are_shortened_and_remarks_to_programs_left_out(tmp_path: Path):
+    shown = {}
+    for name, rest in {"long": "  # " + "long " * 40, "marked": "  # type: ignore[misc]  # noqa: E702"}.items():
+        path = tmp_path / f"{name}.py"
+        path.write_text(f"import sys; frame = sys._getframe(){rest}")
+        scope: dict[str, Any] = {}
+        exec(compile(path.read_text(), str(path), "exec"), scope)
+        shown[name] = SourceLines(tmp_path).look(scope["frame"]).source
+    assert shown["marked"] == "marked.py:1: import sys; frame = sys._getframe()"
+    assert shown["long"].endswith("…")
+    assert len(shown["long"]) < 140

@@ -137,6 +137,14 @@ def test_every_input_that_differs_is_named_once():
     assert found.reasons == (DATA, "parameter w")
 
 
+def test_of_many_inputs_a_few_are_shown():
+    here = replace(STEP[0], inputs=tuple("abcdef"), origins=tuple(f"parameter {name}" for name in "abcdef"))
+    found = first_difference([here], [replace(here, inputs=tuple("ABCDEF"))])
+    assert found is not None
+    assert len(found.reasons) == 6
+    assert found.describe().endswith("other inputs: parameter a, parameter b, parameter c, parameter d, and 2 more")
+
+
 def test_another_argument_is_shown_in_both_forms():
     here, there = (replace(STEP[0], arguments=("self=%0", f"lr={rate}")) for rate in (0.1, 0.2))
     found = first_difference([here], [there])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 _PROJECT, _PARTS, _PACKAGE, _LOOP, _FOREIGN = range(5)  # whose a file is; a line of the first kind is shown
-_OBSERVERS = ("engine/tracing.py", "engine/call_sites.py")  # on the stack of every operation
+_OBSERVERS = ("engine/tracing.py", "engine/call_sites.py", "engine/alerts.py")  # on the stack of every operation
 _LONGEST_LINE = 120
+_REMARK = re.compile(r"\s*# (type: ignore|noqa).*")  # said to a program, of no interest to whoever reads the line
 _ENGINE = "_engine_run_backward"  # the function of torch through which every backward pass begins
 
 _PHASES = {
@@ -114,7 +116,7 @@ class SourceLines:
             path = os.path.realpath(filename)
             base = self._root if kind == _PROJECT else str(Path(self._package).parent) + os.sep
             shown = Path(path.removeprefix(base)).as_posix()
-            line = linecache.getline(filename, number).strip()
+            line = _REMARK.sub("", linecache.getline(filename, number)).strip()
             line = line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"
             found = self._texts[filename, number] = f"{shown}:{number}: {line}" if line else f"{shown}:{number}"
         return found
@@ -184,7 +186,7 @@ class CallSites:
         if node is None:
             return Site("backward", self._module(), seen.source or seen.beyond)
         if hasattr(node, "variable"):  # the end of a path: the gradient is added to a parameter's
-            return Site("backward", self._owners.get(id(node.variable), ""), seen.source)
+            return Site("backward", self._owners.get(id(node.variable), ""), seen.source or seen.beyond)
         forward = self._sites.get(node._sequence_nr(), Site("forward", "", seen.beyond))
         return Site("backward", self._module() or forward.module, seen.source or forward.source)
 

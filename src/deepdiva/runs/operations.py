@@ -13,6 +13,7 @@ from deepdiva.runs.lines import read_lines
 from deepdiva.runs.storage import Storage, StorageError, canonical_json
 
 _SCHEMA = 1
+_SHOWN = 4  # of the inputs that differ: an optimizer may get hundreds at once
 
 DATA = "data"
 """The origin of a tensor that was there before the step, or came into it by another way than an operation, and is no
@@ -112,7 +113,9 @@ class OperationDifference:
             return f"{self.first.describe()} in the first recording, {self.second.describe()} in the second"
         if self.kind == "operation":
             return f"{self.first.describe()}: equal inputs, other result"
-        return f"{self.first.describe()}: other inputs: {', '.join(map(_in_words, self.reasons))}"
+        shown = [_in_words(reason) for reason in self.reasons[:_SHOWN]]
+        rest = [f"and {len(self.reasons) - _SHOWN} more"] if len(self.reasons) > _SHOWN else []
+        return f"{self.first.describe()}: other inputs: {', '.join([*shown, *rest])}"
 
 
 def first_difference(a: Sequence[Operation], b: Sequence[Operation]) -> OperationDifference | None:
