@@ -104,15 +104,6 @@ def test_what_stands_against_equal_bits_elsewhere_leaves_the_level_below(
     assert granted.reasons[0].startswith(reason)
 
 
-@pytest.mark.usefixtures("haswell")
-def test_what_the_configuration_computes_otherwise_elsewhere_leaves_the_level_below(monkeypatch: pytest.MonkeyPatch):
-    pretend_before_torch(monkeypatch, "portable", executed=True)
-    granted = determinism.apply("portable", 1, unportable=["Adam takes a square root"])
-    assert (granted.granted, granted.reasons) == ("invariant", ("Adam takes a square root",))
-    pretend_before_torch(monkeypatch, "invariant")
-    assert determinism.apply("invariant", 1, unportable=["Adam takes a square root"]).granted == "invariant"
-
-
 def test_a_process_that_was_prepared_for_less_keeps_what_it_was_prepared_for(monkeypatch: pytest.MonkeyPatch):
     pretend_before_torch(monkeypatch, "invariant")
     granted = determinism.apply("portable", 1)

@@ -101,7 +101,7 @@ def test_zero_is_a_seed_and_one_is_drawn_where_none_is_given(run_task: Train):
 def test_a_finished_run_holds_all_that_was_promised(run_task: Train):
     run = run_task(logging={"figures": "validation", "tensorboard": True})
     assert run.status == "completed"
-    assert set(run.digests) == {"config", "code", "data", "environment", "weights", "state", "metrics"}
+    assert set(run.digests) == {"config", "code", "data", "environment", "weights", "state", "metrics", "numerics"}
     assert all(len(digest) == 64 for digest in run.digests.values())
     assert set(run.results) == {"val/accuracy", "test/loss", "test/accuracy"}
     assert len(run.record["test_reads"]) == 1

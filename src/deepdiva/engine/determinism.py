@@ -128,7 +128,6 @@ def apply(
     threads: int | None,
     *,
     device: str = "cpu",
-    unportable: Sequence[str] = (),
     granted_before: Mapping[str, object] | None = None,
 ) -> Determinism:
     """Sets torch up for a level and says which level this process can really be granted.
@@ -141,7 +140,6 @@ def apply(
         threads: The number of intra-operation threads; None for `default_threads()`. It is part of the experiment:
             reductions are split by it, and their sums differ in the last bits.
         device: The type of the device that computes: `cpu`, `cuda`, `mps`.
-        unportable: What in the configuration computes otherwise on other processors, in words.
         granted_before: What an earlier process of the same run was granted, when it is resumed.
     """
     import torch
@@ -163,7 +161,7 @@ def apply(
     granted = Determinism(level, level, count)
     granted = granted.lowered(_without(late), [f"{name} was not set before torch was loaded" for name in late])
     if portable:
-        granted = granted.lowered("invariant", [*_obstacles(threads, device, pinned=not late), *unportable])
+        granted = granted.lowered("invariant", _obstacles(threads, device, pinned=not late))
     if granted_before is not None:
         before = str(granted_before.get("granted", LEVELS[0]))
         if before != granted.granted:

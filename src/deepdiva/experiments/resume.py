@@ -17,9 +17,11 @@ from deepdiva.engine.replay import PARTS, Replay, Resumption, find_replay
 from deepdiva.errors import UserError
 from deepdiva.experiments.components import problems_of
 from deepdiva.experiments.data_proof import DataProof
-from deepdiva.experiments.train import execute, say_what_is_granted, what_remains
+from deepdiva.experiments.granted import say_what_is_granted
+from deepdiva.experiments.train import execute, what_remains
 from deepdiva.runs.capsule import capture
 from deepdiva.runs.folder import RunFolder
+from deepdiva.runs.integrity import check_resumable
 from deepdiva.runs.run import Run
 
 
@@ -39,11 +41,12 @@ def resume(folder: RunFolder | Path | str, *, progress: Progress | None = None) 
     found = folder if isinstance(folder, RunFolder) else RunFolder.open(folder)
     if found.status == "completed":
         raise UserError(f"run {found.id} is completed", f"its results: `deepdiva runs show {found.id}`")
-    determinism.prepare(str(found.config()["determinism"]))
+    check_resumable(found)  # before any of its settings is acted upon
+    determinism.prepare(str(found.config().get("determinism")))
     resolved = tasks.configure(None, layers=[read_file(found.path / "config.yaml")], check_components=problems_of)
     config = resolved.config
-    granted = determinism.apply(config.determinism, config.threads, granted_before=found.record["determinism"])
-    device = find_device(config.device)
+    device, before = find_device(config.device), found.record["determinism"]
+    granted = determinism.apply(config.determinism, config.threads, device=device.type, granted_before=before)
     saved, passed_over = checkpoint.load_newest(found.path / "checkpoints")
     replay = None if saved is None else find_replay(found, saved)
     run = Run.reopen(found.path, positions=None if saved is None else saved.training["logs"])

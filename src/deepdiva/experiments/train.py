@@ -29,6 +29,7 @@ from deepdiva.experiments.components import (
 )
 from deepdiva.experiments.data_proof import DataProof
 from deepdiva.experiments.excerpt import Excerpt
+from deepdiva.experiments.granted import check_positions, keep_numerics, rehearse_first_step, say_what_is_granted
 from deepdiva.runs.contents import config_text, data_files
 from deepdiva.runs.folder import RunFolder, shown_path
 from deepdiva.runs.run import Run
@@ -94,8 +95,8 @@ def train_resolved(
     """
     resolved = _settle(resolved)
     config = resolved.config
-    granted = determinism.apply(config.determinism, config.threads)
     device = find_device(config.device)
+    granted = determinism.apply(config.determinism, config.threads, device=device.type)
     run = Run.create(
         config.experiment or tasks.experiment_name(config.task.target),
         config=config,
@@ -116,12 +117,6 @@ def train_resolved(
         say_what_is_granted(granted, watcher)
         execute(run, resolved, device, watcher, proof=proof or DataProof(), excerpt=excerpt or Excerpt())
     return RunFolder.open(run.path)
-
-
-def say_what_is_granted(granted: determinism.Determinism, progress: Progress) -> None:
-    """Tells why a run has a lower level of determinism than it was asked for."""
-    for reason in granted.reasons:
-        progress.line(f"determinism `{granted.asked}` is not granted, only `{granted.granted}`: {reason}")
 
 
 @contextmanager
@@ -170,7 +165,7 @@ def execute(
     proof.check_before_reading(resolved.config.data)
     data = task.load_data(resolved.config.data)
     proof.check_read(run, data.footprints)
-    _check_splits(data)
+    check_positions(data)
     config = complete_components(resolved, task, data, device)
     _record(run, config, task, data, resumed=resumption is not None)
 
@@ -180,6 +175,7 @@ def execute(
     if resumption is None:
         _load_initial_weights(config, model)
         excerpt.perturb(model, streams)
+    rehearse_first_step(run, config, task, data, model, streams=streams, device=device, progress=progress)
     optimizer = build_optimizer(config, model)
     steps = config.epochs * count_steps(len(data.train), config.batch_size, config.training.accumulate)
     trainer = Trainer(
@@ -210,6 +206,7 @@ def execute(
         excerpt.record_samples(data, config, streams, run.storage)
         return
     run.record(results=trainer.test())
+    keep_numerics(run, device)
     if config.logging.figures != "none":
         _draw_curves(run)
 
@@ -242,12 +239,6 @@ def _settle(resolved: Resolved) -> Resolved:
     elif config.threads is None:
         chosen["threads"] = determinism.default_threads()
     return replace(resolved, config=config.model_copy(update=chosen))
-
-
-def _check_splits(data: DataSplits) -> None:
-    for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
-        if split is not None and len(split) == 0:
-            raise UserError(f"the {name} split has no samples", "look at the data, or at the task's load_data")
 
 
 def _record(run: Run, config: Config, task: Task, data: DataSplits, *, resumed: bool) -> None:
