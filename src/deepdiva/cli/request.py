@@ -41,10 +41,19 @@ class Request:
         layers = []
         for path in self.files:
             try:
+                _prove(path)
                 layers.append(read_file(path))
             except UserError as error:
                 layers.append(Layer({}, lambda _: "--config", [Problem(error.message, "--config", error.hint)]))
         return layers
+
+
+def _prove(path: Path) -> None:
+    """Reads the configuration of a run with care: it may be a stranger's, or damaged."""
+    from deepdiva.runs.folder import RunFolder
+
+    if path.name == "config.yaml" and (path.parent / "run.json").is_file():
+        RunFolder.open(path.parent).content(path.name)
 
 
 def read_request(words: Sequence[str], options: Collection[str]) -> Request:

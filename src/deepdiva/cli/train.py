@@ -95,10 +95,15 @@ def resume(arguments: argparse.Namespace) -> int:
     """`deepdiva resume RUN`."""
     with Interruption(at_once=True):
         from deepdiva.engine import determinism
+        from deepdiva.errors import UserError
         from deepdiva.runs.folder import find_run
+        from deepdiva.runs.integrity import check_resumable
 
         folder = find_run(arguments.run, arguments.runs_dir)
-        level = str(folder.config().get("determinism", "invariant"))
+        check_resumable(folder)
+        level = str(folder.config().get("determinism"))
+        if level not in determinism.LEVELS:
+            raise UserError(f"{folder.path / 'config.yaml'} asks for no known level of determinism: {level}")
         determinism.prepare(level)
         _begin_anew_if_needed(level)
         return _go_on(folder, as_json=arguments.json)

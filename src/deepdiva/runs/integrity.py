@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from deepdiva.runs import record
-from deepdiva.runs.reading import LARGEST, largest, open_regular, parse_json, read_bytes, regular_files
+from deepdiva.runs.reading import LARGEST, check_folder, largest, open_regular, parse_json, read_bytes, regular_files
 from deepdiva.runs.storage import Storage, StorageError, canonical_json
 
 NAME = "manifest.json"
@@ -136,11 +136,29 @@ def keep_settled(folder: Path, storage: Storage) -> Manifest:
     return settled
 
 
-def check_resumable(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Refuse a record without what a run that goes on adds to."""
-    missing = [name for name in ("id", "experiment", "digests", "results", "test_reads") if facts.get(name) is None]
+class Written(Protocol):
+    """A run folder as `RunFolder` gives it."""
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What `run.json` says."""
+
+
+def check_resumable(run: Written) -> None:
+    """Refuse a run folder that must not be written into: links lead out of it, or its record lacks what a run needs.
+
+    Raises:
+        StorageError: It says which file, or which key.
+    """
+    check_folder(run.path)
+    needed = ("id", "experiment", "digests", "results", "test_reads", "determinism")
+    missing = [name for name in needed if run.record.get(name) is None]
     if missing:
-        raise StorageError(f"{folder / record.NAME} was not written by DeepDIVA: '{missing[0]}' is missing")
+        raise StorageError(f"{run.path / record.NAME} was not written by DeepDIVA: '{missing[0]}' is missing")
 
 
 def sync_unsure(folder: Path, storage: Storage) -> None:

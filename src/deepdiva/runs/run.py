@@ -18,7 +18,6 @@ from deepdiva.runs.creation import check_experiment, claimed, make_folder, take_
 from deepdiva.runs.events import Event, EventLog, metrics_digest
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.lines import LineLog, cut
-from deepdiva.runs.reading import check_folder
 from deepdiva.runs.record import NAME, encode_record, ending, new_record, now, read_record, this_process
 from deepdiva.runs.storage import Storage
 from deepdiva.runs.tensorboard import Mirror, rebuild
@@ -162,8 +161,7 @@ class Run:
         if folder.status == "running":
             process = f"process {folder.record.get('pid')} on {folder.record.get('host')}"
             raise UserError(f"run {folder.id} is still running ({process})", "wait for it, or stop it first")
-        check_folder(folder.path)  # what is written below must not go through a stranger's link
-        integrity.check_resumable(folder.path, folder.record)
+        integrity.check_resumable(folder)
         worked = folder.duration or 0.0
         for leftover in folder.path.rglob(".*.tmp"):
             storage.remove(leftover)
