@@ -215,3 +215,20 @@ def test_what_is_no_weights_is_said_to_be_none(tmp_path: Path):
     ):
         with pytest.raises(UserError, match=words):
             checkpoint.read_weights(tmp_path / name)
+
+
+class Remembering(nn.Linear):
+    """A model with a state that is no tensor."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        pass
+
+
+def test_a_model_whose_state_cannot_be_kept_is_refused_at_the_start(make_trainer: Callable[..., Any], model: nn.Module):
+    checkpoint.check_model(model)
+    with pytest.raises(UserErrors, match="cannot hold the model's state") as caught:
+        make_trainer(model=nn.Sequential(Remembering(4, 3)))
+    assert "0._extra_state: is dict, no tensor" in str(caught.value)

@@ -75,6 +75,27 @@ def save(directory: Path, step: int, model: nn.Module, training: Mapping[str, An
     return path
 
 
+def check_model(model: nn.Module) -> None:
+    """Refuses a model that a checkpoint cannot hold, before anything was computed.
+
+    Raises:
+        UserErrors: Parts of its state are no tensors; all are named.
+    """
+    import torch
+
+    problems = [
+        Problem(f"is {type(value).__name__}, no tensor", name)
+        for name, value in model.state_dict().items()
+        if not isinstance(value, torch.Tensor)
+    ]
+    if problems:
+        raise UserErrors(
+            problems,
+            "a checkpoint cannot hold the model's state (keep numbers as buffers, and what never changes out of it: "
+            "get_extra_state may give a tensor only)",
+        )
+
+
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint and checks every byte of it.
 

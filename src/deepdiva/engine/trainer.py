@@ -73,6 +73,7 @@ class Trainer:
     ) -> None:
         import torch
 
+        checkpoint.check_model(model)
         self.task, self.data, self.model, self.optimizer, self.schedule = task, data, model, optimizer, schedule
         self.config, self.run, self.streams, self.device, self.progress = config, run, streams, device, progress
         self._context = autocast(device, config.precision)
