@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import subprocess
 import sys
@@ -14,6 +15,10 @@ import pytest
 import torch
 
 from deepdiva import Config, RunFolder, train
+from deepdiva.engine import numerics
+from deepdiva.engine.progress import Progress
+from deepdiva.experiments import audit, fresh, replication, reproduce, surroundings
+from deepdiva.experiments.fresh import Request
 from deepdiva.runs.packages import installed_packages
 from deepdiva.runs.storage import System
 
@@ -173,3 +178,34 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Child]]:
         if child.process.poll() is None:
             child.process.kill()
         child.process.communicate()
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """Trains in this process what would be trained in fresh ones, which takes seconds each; gives the requests."""
+    asked: list[Request] = []
+
+    def train_here(request: Request, *, progress: Progress | None = None) -> RunFolder:
+        asked.append(request)
+        if progress is not None:
+            monkeypatch.setattr(fresh, "_Lines", lambda *_: progress)
+        with contextlib.chdir(request.directory):
+            try:
+                document: dict[str, Any] = {"path": str(fresh._train(request).path)}
+            except BaseException as error:
+                document, _ = fresh._described(error)
+        return fresh._understood(document, [])
+
+    def survey_here(request: Request, destination: Path) -> None:
+        with contextlib.chdir(request.directory):
+            surroundings.record(request, destination)
+
+    for module in (reproduce, replication, audit):
+        monkeypatch.setattr(module, "train_fresh", train_here)
+    monkeypatch.setattr(surroundings, "survey", survey_here)
+    monkeypatch.setattr(numerics, "measure", lambda device=None: dict(OPERATIONS))
+    return asked
+
+
+OPERATIONS = {"add": "0" * 16, "conv2d": "1" * 16}
+"""What the operations give here, as far as a test of `in_process` is concerned."""

@@ -264,7 +264,7 @@ def _described(error: BaseException) -> tuple[dict[str, Any], int]:
     if isinstance(error, UserError):
         return document, error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return document, 130
+        return document | {"error": "KeyboardInterrupt"}, 130  # also of the class that names the signal
     import traceback
 
     error.__notes__ = []

@@ -144,11 +144,10 @@ def reproduce(
         listener.prepared(preparation)
         listener.stage("training again, in a fresh process")
         run, failure = _train(preparation.request, original, listener)
-        if run is None:
-            assert failure is not None
-            raise failure
-        if failure is not None:
-            said = Evidence(failure=f"the repetition fails: {failure.message}")
+        if run is None or failure is not None:
+            said = Evidence(
+                failure=f"the repetition fails: {failure.message}" if failure else "the repetition left no run"
+            )
             result = Reproduction(original, run, decide(said))
         else:
             with _interruptible(original, run):
@@ -265,7 +264,8 @@ def _rerun(request: Request, run: RunFolder, number: int, folder: Path, listener
 def _write_down(result: Reproduction, preparation: Preparation) -> Reproduction:
     """The verdict into the new run's `run.json`, and all that it rests on beside it."""
     run = result.run
-    assert run is not None
+    if run is None:
+        return result
     storage = Storage()
     text = json.dumps(evidence(result, preparation), indent=1, default=plain, allow_nan=False)
     storage.write(run.path / EVIDENCE, f"{text}\n".encode())

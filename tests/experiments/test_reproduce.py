@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deepdiva.engine import numerics
+from deepdiva.errors import UserError
+from deepdiva.experiments import fresh
+from deepdiva.experiments.preparation import Preparation, Wishes
+from deepdiva.experiments.reproduce import EVIDENCE, Effort, Silence, reproduce
+from deepdiva.runs.folder import RunFolder, find_runs
+from deepdiva.runs.integrity import manifest_of
+from deepdiva.runs.record import amend
+
+Train = Callable[..., RunFolder]
+NONE = Effort(reruns=0)
+
+
+class Heard(Silence):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.preparation: Preparation | None = None
+        self.trained_before = -1
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def prepared(self, preparation: Preparation) -> None:
+        self.preparation = preparation
+        self.trained_before = len(list(find_runs("runs"))) - 1
+
+
+@pytest.fixture(autouse=True)
+def quick(in_process: list[fresh.Request]) -> list[fresh.Request]:
+    return in_process
+
+
+def altered(run: RunFolder, old: str, new: str) -> RunFolder:
+    """The run with another word in its configuration, as a stranger would change it."""
+    path = run.path / "config.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    (run.path / "manifest.json").unlink(missing_ok=True)
+    return RunFolder.open(run.path)
+
+
+def test_a_run_reproduces_to_the_bit_and_keeps_the_verdict_with_its_evidence(run_task: Train, quick):
+    original = run_task(epochs=2)
+    before = (original.path / "run.json").read_bytes()
+    heard = Heard()
+    result = reproduce(original, listener=heard)
+    assert result.verdict.name == "BIT-IDENTICAL"
+    assert result.verdict.exit_code == 0
+    assert len(quick) == 1
+    assert heard.trained_before == 0
+    assert [item for item in heard.preparation.differences if not item.harmless] == []
+    run = result.run
+    assert run is not None
+    assert (run.record["kind"], run.record["parent"]) == ("reproduction", original.id)
+    assert run.path.parent == original.path.parent
+    assert run.digests["state"] == original.digests["state"]
+    assert run.digests["config"] == original.digests["config"]
+    assert run.record["verdict"]["verdict"] == "BIT-IDENTICAL"
+    document = json.loads((run.path / EVIDENCE).read_text())
+    assert document["original"]["digests"] == dict(original.digests)
+    assert document["equal"]["weights"] is True
+    assert (original.path / "run.json").read_bytes() == before
+    manifest = manifest_of(run.path)
+    assert manifest is not None
+    assert manifest.complete
+    assert EVIDENCE in manifest.files
+
+
+def test_a_reproduction_can_be_reproduced(run_task: Train):
+    first = reproduce(run_task(epochs=1)).run
+    assert first is not None
+    assert (first.path / str(first.record["directory"])).resolve() == Path.cwd()
+    again = reproduce(first)
+    assert again.verdict.name == "BIT-IDENTICAL"
+    assert again.run is not None
+    assert again.run.record["parent"] == first.id
+
+
+def test_it_works_from_another_directory_and_writes_beside_the_original(run_task: Train, tmp_path: Path, monkeypatch):
+    original = run_task(epochs=1)
+    original = RunFolder.open(original.path.absolute())
+    monkeypatch.chdir(tmp_path)
+    result = reproduce(original)
+    assert result.verdict.name == "BIT-IDENTICAL"
+    assert result.run is not None
+    assert result.run.path.parent == original.path.parent
+    assert not (tmp_path / "runs").exists()
+
+
+def test_new_runs_go_where_they_are_wished(run_task: Train, tmp_path: Path):
+    result = reproduce(run_task(epochs=1), Wishes(runs_dir=tmp_path / "mine"))
+    assert result.run is not None
+    assert result.run.path.is_relative_to(tmp_path / "mine")
+
+
+def test_a_run_that_was_resumed_reproduces(run_task: Train, monkeypatch: pytest.MonkeyPatch):
+    from deepdiva.experiments.resume import resume
+
+    original = run_task(epochs=2)
+    amend(original.path, status="interrupted")
+    resumed = resume(original.path)
+    assert resumed.record["resumed"]
+    assert reproduce(resumed).verdict.name == "BIT-IDENTICAL"
+
+
+def test_the_seed_that_was_drawn_is_the_one_that_is_used(run_task: Train):
+    original = run_task(epochs=1, seed=None)
+    result = reproduce(original)
+    assert result.run is not None
+    assert result.run.record["seed"] == original.record["seed"]
+    assert result.verdict.name == "BIT-IDENTICAL"
+
+
+def test_without_a_closer_look_other_bits_are_inconclusive(run_task: Train):
+    result = reproduce(altered(run_task(epochs=1), "lr: 0.02", "lr: 0.0202"), effort=NONE)
+    assert (result.verdict.name, result.verdict.exit_code) == ("INCONCLUSIVE", 3)
+    assert result.divergence is not None
+    assert result.divergence.step == 1
+    assert result.run is not None
+    assert json.loads((result.run.path / EVIDENCE).read_text())["divergence"]["step"] == 1
+
+
+def test_another_learning_rate_is_further_away_than_rounding_explains(run_task: Train, quick):
+    heard = Heard()
+    result = reproduce(altered(run_task(epochs=3), "lr: 0.02", "lr: 0.0202"), listener=heard)
+    assert (result.verdict.name, result.verdict.exit_code) == ("DIFFERENT", 1)
+    assert result.envelope is not None
+    assert not result.envelope.inside
+    assert "step 1" in result.verdict.evidence.parted
+    reruns = [request for request in quick if request.kind == "rerun"]
+    assert [request.nudge for request in reruns] == list(range(1, len(reruns) + 1))
+    assert len(list(find_runs("runs"))) == 2  # the reruns are evidence, not runs to keep
+
+
+def test_another_number_of_threads_is_the_same_experiment(run_task: Train, quick):
+    # Few numbers are split over threads here: what rounding does is put in by hand, into the original.
+    original = run_task(epochs=2)
+    torch.set_num_threads(1)
+    request = fresh.Request({**original.config(), "runs_dir": "nudged"}, str(Path.cwd()), nudge=77)
+    other = fresh._train(request)
+    result = reproduce(other, Wishes(threads=2))
+    assert result.verdict.name == "EQUIVALENT"
+    assert result.verdict.form == "same experiment on other hardware"
+    assert result.verdict.exit_code == 0
+    assert quick[0].config["threads"] == 2
+
+
+def test_other_wishes_are_differences_that_are_told_before(run_task: Train):
+    heard = Heard()
+    reproduce(run_task(epochs=1), Wishes(threads=2, workers=1), NONE, listener=heard)
+    assert heard.preparation is not None
+    told = {item.what: item for item in heard.preparation.differences}
+    assert (told["threads"].a, told["threads"].b) == ("1", "2")
+    assert not told["threads"].harmless
+    assert told["workers"].harmless
+
+
+def test_operations_that_give_other_bits_are_named_before(run_task: Train, monkeypatch: pytest.MonkeyPatch):
+    original = run_task(epochs=1)
+    monkeypatch.setattr(numerics, "measure", lambda device=None: {"add": "0" * 16, "conv2d": "2" * 16})
+    monkeypatch.setattr(numerics, "_remembered", lambda *_: None)
+    heard = Heard()
+    reproduce(original, listener=heard)
+    assert heard.preparation is not None
+    assert [item.what for item in heard.preparation.differences if item.kind == "numerics"] == ["conv2d"]
+
+
+def test_a_repetition_that_fails_is_inconclusive(run_task: Train, monkeypatch: pytest.MonkeyPatch):
+    task = Path("trembling.py")
+    task.write_text(
+        task.read_text().replace(
+            "        right = scores",
+            "        import os\n        scores = scores / float(os.environ.get('ONE', 1))\n        right = scores",
+        )
+    )
+    original = run_task(epochs=1)
+    monkeypatch.setenv("ONE", "0")
+    result = reproduce(original)
+    assert (result.verdict.name, result.verdict.exit_code) == ("INCONCLUSIVE", 3)
+    assert "the loss is nan" in result.verdict.reason
+    assert result.run is not None
+    assert result.run.status == "failed"
+    assert RunFolder.open(result.run.path).record["verdict"]["verdict"] == "INCONCLUSIVE"
+
+
+def test_an_error_in_the_code_is_inconclusive(run_task: Train, monkeypatch: pytest.MonkeyPatch):
+    task = Path("trembling.py")
+    task.write_text(
+        task.read_text().replace(
+            "        self.draw()\n        right",
+            "        import os\n        assert 'BOOM' not in os.environ\n        right",
+        )
+    )
+    original = run_task(epochs=1)
+    monkeypatch.setenv("BOOM", "1")
+    result = reproduce(original)
+    assert result.verdict.name == "INCONCLUSIVE"
+    assert "AssertionError" in result.verdict.reason
+
+
+def test_after_ctrl_c_the_new_run_is_interrupted_and_nothing_else_stays(
+    run_task: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    original = run_task(epochs=3)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+
+    class Impatient(Heard):
+        def line(self, text: str) -> None:
+            if text.startswith("epoch   1/3"):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        reproduce(original, listener=Impatient())
+    [new] = [run for run in find_runs("runs") if run.id != original.id]
+    assert new.status == "interrupted"
+    assert caught.value.__notes__ == [
+        f"the run is kept: {new.path.absolute()}",
+        f"to begin anew: deepdiva reproduce {original.path}",
+    ]
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("status", ["interrupted", "failed"])
+def test_a_run_that_is_not_whole_is_refused(run_task: Train, status: str):
+    run = run_task(epochs=1)
+    amend(run.path, status=status)
+    with pytest.raises(UserError, match=f"is {status}") as caught:
+        reproduce(RunFolder.open(run.path))
+    assert caught.value.hint is not None
+    assert "deepdiva resume" in caught.value.hint
+
+
+def test_a_damaged_record_of_the_original_is_refused_before_anything_runs(run_task: Train, quick):
+    run = run_task(epochs=1)
+    with (run.path / "config.yaml").open("a") as file:
+        file.write("# mine\n")
+    with pytest.raises(UserError, match="damaged"):
+        reproduce(RunFolder.open(run.path))
+    assert not quick
+
+
+def test_replicates_on_both_sides(run_task: Train, quick):
+    originals = [run_task(epochs=2, seed=seed) for seed in range(4)]
+    heard = Heard()
+    run = altered(originals[0], "lr: 0.02", "lr: 0.0202")
+    effort = Effort(reruns=0, replicates=3, margin=0.5, originals=tuple(originals[1:]))
+    with pytest.raises(UserError, match="it has another optimizer"):
+        reproduce(run, effort=effort)
+    again = [altered(one, "lr: 0.02", "lr: 0.0202") for one in originals[1:]]
+    result = reproduce(run, effort=Effort(0, 3, 0.5, originals=tuple(again)), listener=heard)
+    assert (result.verdict.name, result.verdict.form) == ("EQUIVALENT", "same result")
+    assert result.replication is not None
+    assert len(result.replication.original_values) == 4
+    replicates = [one for one in find_runs("runs") if one.record["kind"] == "replicate"]
+    assert {one.record["parent"] for one in replicates} == {result.run and result.run.id}
+    assert len({one.record["seed"] for one in replicates} | {0, 1, 2, 3}) == 7
+    assert any("are needed" in line for line in heard.lines)
+
+
+def test_evidence_is_json_for_every_reader(run_task: Train):
+    result = reproduce(altered(run_task(epochs=1), "lr: 0.02", "lr: 0.0202"), effort=NONE)
+    assert result.run is not None
+
+    def refuse(name: str) -> Any:
+        raise AssertionError(name)
+
+    json.loads((result.run.path / EVIDENCE).read_text(), parse_constant=refuse)
