@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from deepdiva.engine import checkpoint
 if TYPE_CHECKING:
     from torch import nn
 
+    from deepdiva.config import Config
     from deepdiva.engine.seeding import Streams
+    from deepdiva.engine.task import DataSplits
+    from deepdiva.runs.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Excerpt:
         start: The folder of the checkpoint to begin from, of this run or of another; None for the first step.
         until: The last optimizer step; the test split is not read then. None for the whole training.
         nudge: The number of a perturbation: every initial weight moves to a neighbouring float, as its stream says.
-        trace: The file for the operations of the step `until`.
+        trace: The file for the operations of the step `until`; its samples go into `sample_file(trace)`.
     """
 
     start: Path | None = None
@@ -57,3 +61,27 @@ class Excerpt:
         from deepdiva.engine.tracing import tracing
 
         return partial(tracing, self.trace, model, Path.cwd())
+
+    def record_samples(self, data: DataSplits, config: Config, streams: Streams, storage: Storage) -> None:
+        """Writes a hash of every sample of the last step, where its operations are wanted."""
+        if self.trace is None or self.until is None:
+            return
+        from deepdiva.engine.sample_digests import sample_digests
+
+        found = sample_digests(
+            data.train,
+            batch_size=config.batch_size,
+            accumulate=config.training.accumulate,
+            step=self.until,
+            streams=streams,
+        )
+        storage.write(sample_file(self.trace), json.dumps(found).encode())
+
+
+def sample_file(trace: Path) -> Path:
+    """Where the samples of a traced step are, by the file of its operations.
+
+    >>> sample_file(Path("step.operations")).name
+    'step.operations.samples.json'
+    """
+    return trace.with_name(f"{trace.name}.samples.json")

@@ -65,11 +65,16 @@ def describe(packages: list[Package]) -> dict[str, Any]:
         "system": {"os": _os_name(), "machine": platform.machine(), "libc": _libc()},
         "cpu": _cpu(),
         "gpu": _gpu(),
-        "variables": {
-            name: value
-            for name, value in sorted(os.environ.items())
-            if _VARIABLES.match(name) and name not in _SET_BY_IMPORTS and not _SECRET_VARIABLE.search(name)
-        },
+        "variables": relevant_variables(),
+    }
+
+
+def relevant_variables() -> dict[str, str]:
+    """The environment variables of this process that can change a result, by name."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if _VARIABLES.match(name) and name not in _SET_BY_IMPORTS and not _SECRET_VARIABLE.search(name)
     }
 
 
