@@ -166,8 +166,8 @@ def _hindrance(preparation: Preparation) -> str:
 
 def _replay(original: RunFolder, segment: Segment, request: Request) -> Replay:
     """Trains one segment and compares everything that was recorded of it."""
-    begin = _checkpoint(original, segment.start)
-    start = str(begin.resolve()) if begin.is_dir() else None
+    # The first begins with the initialisation: it is proven as well, and so is the validation before the first step.
+    start = str(_checkpoint(original, segment.start).resolve()) if segment.start else None
     with tempfile.TemporaryDirectory(prefix="deepdiva-audit-") as folder:
         logging = {**table(request.config.get("logging")), **QUIET}
         config = {**request.config, "runs_dir": folder, "logging": logging}
@@ -224,13 +224,15 @@ def _inside(records: Iterator[dict[str, Any]], segment: Segment) -> Iterator[dic
 
 def _of_checkpoint(original: RunFolder, replay: RunFolder, segment: Segment) -> Iterator[str]:
     """The tensors of the checkpoint at the end, byte for byte, and the digests that it and `run.json` state."""
+    for step in (0, segment.end) if segment.start == 0 else (segment.end,):
+        for name in _TENSORS:
+            here, there = _checkpoint(original, step) / name, _checkpoint(replay, step) / name
+            # A replay keeps nothing in mid-epoch, where the run was interrupted; neither need there be one of step 0.
+            if not there.exists() or (step == 0 and not here.exists()):
+                continue
+            if integrity.measure(here, original.path) != integrity.measure(there, replay.path):
+                yield f"the checkpoint of step {step} does not hold the state that the training comes to ({name})"
     folder = _checkpoint(original, segment.end)
-    for name in _TENSORS:
-        here, there = folder / name, _checkpoint(replay, segment.end) / name
-        if not there.exists():  # the run was interrupted here; a replay keeps nothing in mid-epoch
-            continue
-        if integrity.measure(here, original.path) != integrity.measure(there, replay.path):
-            yield f"the checkpoint of step {segment.end} does not hold the state that the training comes to ({name})"
     stated = original.document(f"checkpoints/{folder.name}/training.json")
     digests = _unpacked(_unpacked(stated).get("digests"))
     last = max(part.end for part in segments(original)) == segment.end
