@@ -136,8 +136,15 @@ def test_only_checkpoints_are_taken_for_checkpoints(tmp_path: Path, model: nn.Mo
 def test_the_two_newest_and_those_to_keep_stay(tmp_path: Path, model: nn.Module):
     for step in range(0, 60, 10):
         save(tmp_path, step, model)
-    checkpoint.prune(tmp_path, {0, 20}, Storage())
+    checkpoint.prune(tmp_path, {0, 20}, Storage(), newest=50)
     assert checkpoint.steps(tmp_path) == [50, 40, 20, 0]
+
+
+def test_what_is_newer_than_the_training_was_passed_over_and_goes(tmp_path: Path, model: nn.Module):
+    for step in range(0, 60, 10):
+        save(tmp_path, step, model)
+    checkpoint.prune(tmp_path, {0, 50}, Storage(), newest=30)
+    assert checkpoint.steps(tmp_path) == [30, 20, 0]
 
 
 def test_a_write_that_fails_leaves_the_older_checkpoint(tmp_path: Path, model: nn.Module):

@@ -165,10 +165,15 @@ def load_newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, passed_over
 
 
-def prune(directory: Path, keep: set[int], storage: Storage) -> None:
-    """Removes every checkpoint but the two newest and those in `keep`."""
-    for step in steps(directory)[2:]:
-        if step not in keep:
+def prune(directory: Path, keep: set[int], storage: Storage, *, newest: int) -> None:
+    """Removes every checkpoint but the two newest and those in `keep`.
+
+    What is newer than `newest`, where the training is, was passed over as broken when the run was resumed: it goes too.
+    """
+    found = steps(directory)
+    current = [step for step in found if step <= newest]
+    for step in found:
+        if step not in current[:2] and (step > newest or step not in keep):
             storage.remove_tree(folder(directory, step))
 
 

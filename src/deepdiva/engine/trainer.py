@@ -105,7 +105,9 @@ class Trainer:
         self.progress.started(epochs=self.config.epochs, steps_per_epoch=self._steps_per_epoch)
         try:
             with Interruption() as interruption:
-                if not self._resumed:
+                if self._resumed:
+                    self._prune()
+                else:
                     self._judge(self._evaluate(self._val_loader, 0, interruption.check))
                     self._keep()
                 while not self._is_over(until):
@@ -359,14 +361,15 @@ class Trainer:
             },
         }
         checkpoint.save(self._directory, self.position.step, self.model, training, self.run.storage)
-        kept = {self.position.best_step} if self.position.best_step is not None else set()
-        checkpoint.prune(self._directory, kept | self._kept_for_good(), self.run.storage)
+        self._prune()
 
-    def _kept_for_good(self) -> set[int]:
-        every = self.config.training.keep_every
-        if every is None:
-            return set()
-        return {epoch * self._steps_per_epoch for epoch in range(0, self.position.epoch + 1, every)}
+    def _prune(self) -> None:
+        """Also when a run goes on: the process before may have ended in the middle of it."""
+        every, position = self.config.training.keep_every, self.position
+        kept = {position.best_step} if position.best_step is not None else set()
+        if every is not None:
+            kept |= {epoch * self._steps_per_epoch for epoch in range(0, position.epoch + 1, every)}
+        checkpoint.prune(self._directory, kept, self.run.storage, newest=position.step)
 
     def _best_step(self) -> int:
         return self.position.step if self.position.best_step is None else self.position.best_step
