@@ -139,3 +139,17 @@ def test_values_of_the_command_line(text: str, value: object):
 def test_unfinished_values_of_the_command_line(text: str):
     with pytest.raises(UserError):
         read_flow(text)
+
+
+def test_limits_that_only_a_text_made_to_harm_reaches(tmp_path):
+    assert not read_text("a: " + "[" * 40 + "]" * 40, "deep.yaml").problems
+    for text, message in [
+        ("a: " + "[" * 60 + "]" * 60, "nested too deeply"),
+        ("a: &a [" + "1, " * 1000 + "]\nb: [" + "*a, " * 1000 + "]", "longer than any settings"),
+        ("a: &a ['" + "x" * 100_000 + "']\nb: [" + "*a, " * 100 + "]", "longer than any settings"),
+    ]:
+        (problem,) = read_text(text, "harm.yaml").problems
+        assert message in problem.message
+    (tmp_path / "huge.yaml").write_bytes(b"#" * (2 << 20))
+    with pytest.raises(UserError, match="has more than 1,048,576 bytes"):
+        read_path(tmp_path / "huge.yaml")

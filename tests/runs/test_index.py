@@ -111,6 +111,30 @@ def test_a_cache_that_is_missing_old_or_broken_is_made_again(three, runs_dir, da
     assert sorted(numbers(rows(runs_dir))) == [1, 2, 3]
 
 
+def test_a_row_that_the_disk_changed_is_read_again(three, runs_dir):
+    rows(runs_dir)
+    with sqlite3.connect(runs_dir / FILE) as cache:
+        cache.execute("UPDATE runs SET results = '{\"test/accuracy\": 1.0}'")
+    cache.close()
+    assert {row.value("test/accuracy") for row in rows(runs_dir)} == {0.5, 0.9, None}
+
+
+def test_a_link_in_place_of_the_cache_is_not_followed(three, runs_dir, tmp_path):
+    with sqlite3.connect(tmp_path / "mine.db") as mine:
+        mine.execute("CREATE TABLE runs (dear)")
+    mine.close()
+    before = (tmp_path / "mine.db").read_bytes()
+    (runs_dir / FILE).symlink_to(tmp_path / "mine.db")
+    assert len(rows(runs_dir)) == 3
+    assert (tmp_path / "mine.db").read_bytes() == before
+
+
+def test_a_text_among_numbers_is_sorted_behind_them(make, runs_dir):
+    make(1, results={"score": "high"})
+    make(2, results={"score": 0.5})
+    assert numbers(rows(runs_dir, sort="score")) == [2, 1]
+
+
 def test_a_cache_in_use_is_gone_around(three, runs_dir):
     rows(runs_dir)
     shutil.rmtree(runs_dir / "other")

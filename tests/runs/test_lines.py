@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 
 import pytest
 from hypothesis import given
@@ -107,6 +108,30 @@ def test_a_log_without_the_place_of_the_checkpoint_is_refused(tmp_path, size):
     path = written(tmp_path / "log")
     with pytest.raises(StorageError, match=f"no record ends at byte {size}"):
         cut(path, size, Storage())
+
+
+def test_a_log_of_a_run_that_has_ended_has_no_torn_end(tmp_path):
+    path = written(tmp_path / "log")
+    size = path.stat().st_size
+    assert list(read_lines(path, size=size)) == RECORDS
+    for damage in (b"", b"torn"):
+        path.write_bytes(path.read_bytes()[: size - 5] + damage)
+        with pytest.raises(StorageError, match=f"and {size:,} were written"):
+            list(read_lines(path, size=size))
+
+
+@pytest.mark.parametrize("text", [b"[1]", b"{", b"[" * 100_000, b"1"])
+def test_a_line_that_fits_its_checksum_and_is_no_record(tmp_path, text):
+    (tmp_path / "log").write_bytes(b"%08x %b\n" % (zlib.crc32(text), text))
+    with pytest.raises(StorageError, match="was not written by DeepDIVA"):
+        list(read_lines(tmp_path / "log"))
+
+
+def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path):
+    with (tmp_path / "log").open("wb") as file:
+        file.truncate(5 << 30)
+    with pytest.raises(StorageError, match="line 1: longer than 16,777,216 bytes"):
+        list(read_lines(tmp_path / "log"))
 
 
 def tell_a_story(log, seen):

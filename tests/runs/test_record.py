@@ -8,7 +8,7 @@ import os
 import pytest
 
 from deepdiva.errors import RunFailed, UserError
-from deepdiva.runs.record import encode_record, ending, new_record, now, read_record, seconds_of
+from deepdiva.runs.record import amend, encode_record, ending, new_record, now, read_record, seconds_of
 from deepdiva.runs.storage import StorageError
 
 FACTS = {"kind": "run", "parent": None, "task": "t", "data": "d", "command": ["a"], "seed": 0, "determinism": {}}
@@ -84,6 +84,50 @@ def test_a_traceback_is_kept_whole():
 def test_a_record_that_is_none(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         read_record(write(tmp_path / "run", text))
+
+
+def test_every_bit_of_it_is_checked(tmp_path):
+    folder = tmp_path / "experiment" / "some-id"
+    whole = encode_record(new_record(folder, **FACTS))
+    for place in range(len(whole)):
+        data = bytearray(whole)
+        data[place] ^= 1 << (place % 8)
+        write(folder, "").joinpath("run.json").write_bytes(data)
+        with pytest.raises(UserError):
+            read_record(folder)
+        (folder / "run.json").write_bytes(whole[:place])
+        with pytest.raises(StorageError, match="is damaged"):
+            read_record(folder)
+
+
+def test_a_record_of_before_the_check_reads(tmp_path):
+    assert read_record(write(tmp_path / "run", '{"schema": 1, "id": "a"}')) == {"schema": 1, "id": "a"}
+
+
+def test_a_later_fact_is_added_and_the_check_made_anew(tmp_path):
+    folder = tmp_path / "experiment" / "some-id"
+    record = new_record(folder, **FACTS)
+    write(folder, encode_record(record).decode())
+    amend(folder, verdict={"exit_code": 0}, status="completed")
+    assert read_record(folder) == {**record, "verdict": {"exit_code": 0}, "status": "completed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", "../x"), ("id", ""), ("id", "a\0"), ("id", 3), ("experiment", "a/b"), ("status", ["completed"]),
+        ("created", "never"), ("created", 5), ("pid", -1), ("pid", 2**40), ("pid", 1.5), ("seed", -1), ("seed", 2**63),
+        ("duration", float("nan")), ("duration", -1), ("results", []), ("results", {"a": [1]}),
+        ("results", {"a": 2**64}), ("digests", {"code": 3}), ("command", [1]), ("resumed", [{}]),
+        ("resumed", [{"time": "x"}]), ("resumed", {}),
+        ("test_reads", [1]), ("determinism", "invariant"), ("error", "text"), ("best", [1]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(tmp_path, name, value):
+    write(tmp_path / "run", json.dumps({"schema": 1, name: value}))
+    with pytest.raises(UserError, match=f"'{name}' holds something else"):
+        read_record(tmp_path / "run")
 
 
 def test_a_record_that_is_not_text(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,7 @@ def _prove(path: Path) -> None:
     """Reads the configuration of a run with care: it may be a stranger's, or damaged."""
     from deepdiva.runs.folder import RunFolder
 
-    if path.name == "config.yaml" and (path.parent / "run.json").is_file():
+    if path.name == "config.yaml" and os.path.lexists(path.parent / "run.json"):
         RunFolder.open(path.parent).content(path.name)
 
 

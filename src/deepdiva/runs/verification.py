@@ -163,7 +163,8 @@ def _log(folder: Path, names: list[str], facts: Mapping[str, Any]) -> Iterator[P
         return
     torn = path.stat().st_size - whole
     rest = f"; a torn end of {torn:,} bytes, as a kill leaves it" if torn else ""
-    yield Part(name, "good", f"{count:,} lines fit their checksums{rest}")
+    lines = "1 line fits its checksum" if count == 1 else f"{count:,} lines fit their checksums"
+    yield Part(name, "good", f"{lines}{rest}")
 
 
 def _config(folder: Path, names: list[str], facts: Mapping[str, Any]) -> Iterator[Part]:
