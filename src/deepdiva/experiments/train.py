@@ -190,11 +190,7 @@ def execute(
         device=device,
         progress=progress,
     )
-    if not gc.isenabled():
-        # So the command line starts. Nothing made so far is garbage: from here on the collector need only look at
-        # what the training makes. Elsewhere it may be the rest of an earlier training, which must not stay for good.
-        gc.freeze()
-        gc.enable()
+    _collect_garbage_again()
     _tell(run, progress, config, data, model, device)
     if resumption is not None:
         resumption.begin(trainer)
@@ -209,6 +205,17 @@ def execute(
     keep_numerics(run, device)
     if config.logging.figures != "none":
         _draw_curves(run)
+
+
+def _collect_garbage_again() -> None:
+    """Ends the pause in which the command line starts.
+
+    Nothing made so far is garbage: from here on the collector need only look at what the training makes. Elsewhere it
+    may be the rest of an earlier training, which must not stay for good.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _draw_curves(run: Run) -> None:
