@@ -37,13 +37,13 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are hashed."""
     hashed: list[str] = []
-    original = files.read_file
+    original = files._read
 
-    def spy(path: str, listed: files.Stamp | None = None) -> tuple[bytes, files.Hashed]:
+    def spy(path: str, listed: files.Stamp | None) -> tuple[bytes, files.Hashed]:
         hashed.append(Path(path).name)
         return original(path, listed)
 
-    monkeypatch.setattr(files, "read_file", spy)
+    monkeypatch.setattr(files, "_read", spy)
     return hashed
 
 

@@ -160,7 +160,10 @@ def hash_file(path: str, listed: Stamp | None = None) -> Hashed:
         OSError: The file cannot be read.
     """
     if listed is not None and listed[0] < BLOCK:
-        return read_file(path, listed)[1]
+        try:
+            return _read(path, listed)[1]
+        except UnstableFileError:
+            return _read(path, None)[1]
     digest = hashlib.sha256()
     buffer = _buffer()
     with _opened(path) as handle:
