@@ -32,7 +32,7 @@ def test_the_digits_are_learned_and_everything_is_recorded(cli: Cli, project: Pa
     assert run.status == "completed"
     assert run.record["seed"] is not None
     assert len(run.record["test_reads"]) == 1
-    assert {"config", "code", "data", "environment", "weights", "state", "metrics"} == set(run.digests)
+    assert {"config", "code", "data", "environment", "weights", "state", "metrics", "numerics"} == set(run.digests)
     assert run.record["determinism"]["granted"] == "invariant"
     assert len(run.predictions("test")["id"]) == 397
     assert len(list((folder / "figures" / "val" / "confusion").iterdir())) == 13

@@ -107,8 +107,8 @@ class TrainingState:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the model's state (`weights`) and of it with all that goes with it (`state`)."""
-        weights = self.model.state_dict()
-        return {"weights": state_digest(weights), "state": state_digest({"model": weights, **self._steppers()})}
+        weights = state_digest(self.model.state_dict())  # hashed once: the state's digest is over this one and the rest
+        return {"weights": weights, "state": state_digest({"weights": weights, **self._steppers()})}
 
     def _steppers(self) -> dict[str, Any]:
         return {
