@@ -183,6 +183,8 @@ def test_settings_that_are_none(run: Path, cli: Cli, text: str):
 
 
 def test_control_characters_do_not_reach_the_terminal(run: Path, cli: Cli):
+    with_facts(run, results={"\x1b[2J": 1}, verdict={"verdict": "\x1b[2J"}, status="\x1b[2J")
+    assert "\x1b" not in cli("runs", "show", run).out
     with_facts(run, task="\x1b[2Jevil", data="a\nb\rc", error={"message": "\x1b]0;title\x07"}, host="\x9b31m")
     for words in (["runs", "ls"], ["runs", "show", run], ["runs", "verify", run], ["runs", "ls", "--json"]):
         answer = cli(*words)

@@ -12,10 +12,11 @@ from deepdiva.runs.folder import RunFolder
 
 def print_summary(run: RunFolder) -> None:
     """Print what is known of a run on standard output."""
-    say(f"{styled(run.id, 'bold')}  {styled(run.status, STATUS_STYLES.get(run.status, ''))}")
+    say(f"{styled(printable(run.id), 'bold')}  {styled(printable(run.status), STATUS_STYLES.get(run.status, ''))}")
     for title, lines in _sections(run):
         if lines:
             say(f"\n{styled(title, 'bold')}" if title else "")
+        lines = [(printable(name), text) for name, text in lines]
         width = max((len(name) for name, _ in lines), default=0)
         for name, text in lines:
             say(f"  {styled(name.ljust(width), 'dim')}  {printable(text)}".rstrip())
