@@ -108,7 +108,8 @@ def prepared(original: RunFolder, wishes: Wishes, say: Say = lambda _: None) -> 
     if wishes.data is not None and not wishes.data.exists():
         raise UserError(f"--data {wishes.data}: there is nothing", "give the folder or file that the data are in now")
     with checkout(original, data=wishes.data, keep=wishes.keep_code) as code, _planned(original) as planned:
-        say(f"restored {len(code_record(original)['files'])} files of its code, each proven by its SHA-256")
+        where = "" if wishes.keep_code is None else f" into {code.root}"
+        say(f"restored {len(code_record(original)['files'])} files of its code{where}, each proven by its SHA-256")
         config = _config(original, wishes, code)
         found, changed = prove_data(original, config, code, wishes, say)
         request = Request(
