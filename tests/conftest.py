@@ -53,9 +53,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps a test away from the settings, caches and git identity of whoever runs it."""
+    home = tmp_path.with_name(f"{tmp_path.name}-home")  # beside it: a test may count what is in its own folder
     for name in ("CONFIG", "CACHE", "DATA", "STATE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / "home" / name.lower()))
-    cache = tmp_path / "home" / "cache" / "deepdiva"
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    cache = home / "cache" / "deepdiva"
     cache.mkdir(parents=True)
     (cache / "numerics").symlink_to(measured, target_is_directory=True)
     for name, value in GIT_IDENTITY.items():

@@ -27,4 +27,5 @@ def test_a_project_can_commit_and_is_not_shared(project: Path, committed: Path):
 
 def test_settings_and_caches_are_the_test_s_own(tmp_path: Path):
     for name in ("CONFIG", "CACHE", "DATA", "STATE"):
-        assert Path(os.environ[f"XDG_{name}_HOME"]).is_relative_to(tmp_path)
+        assert Path(os.environ[f"XDG_{name}_HOME"]).is_relative_to(tmp_path.with_name(f"{tmp_path.name}-home"))
+    assert list(tmp_path.iterdir()) == []

@@ -6,20 +6,23 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from deepdiva.data.disk import make_folders, remove_empty, scratch
 from deepdiva.data.files import printable, reason
 from deepdiva.errors import UserError
+from deepdiva.runs.storage import System
 
 
 @contextmanager
-def new_folder(target: Path, *, apart_from: Path | None = None) -> Iterator[Path]:
+def new_folder(target: Path, *, apart_from: Path | None = None, system: System | None = None) -> Iterator[Path]:
     """A folder to fill, which becomes `target` when the block ends well and is removed when it does not.
 
     Args:
         target: What must not be there yet.
         apart_from: The data set that it is made from, which stays as it is: neither may lie in the other.
+        system: The calls that make and rename it.
 
     Raises:
         UserError: Something is at `target`, it lies in the data set, or the system refuses to write.
@@ -31,17 +34,15 @@ def new_folder(target: Path, *, apart_from: Path | None = None) -> Iterator[Path
         new, old = target.resolve(), apart_from.resolve()
         if old in new.parents or new in old.parents:
             raise UserError(f"{shown} lies in the data set that it is made from", "choose a folder beside it with --to")
-    missing = [folder for folder in target.parents if not folder.exists()]
-    partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    calls = system or System()
+    made = make_folders(target.parent, calls)
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(target)
+        # A name of its own, so that two that make the same at once do not write into one folder.
+        with scratch(target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp", calls) as partial:
+            yield partial
+            calls.replace(partial, target)
     except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        for folder in missing:
-            with suppress(OSError):
-                folder.rmdir()
+        remove_empty(made)
         if isinstance(error, OSError):
             raise UserError(f"{shown} cannot be made: {reason(error)}", "nothing was written") from error
         raise
