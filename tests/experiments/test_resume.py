@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 
 from deepdiva import RunFolder, UserError, resume
 from deepdiva.engine import checkpoint
+from deepdiva.engine.fingerprint import StepDigest
 from deepdiva.engine.progress import SilentProgress
 from deepdiva.runs.record import amend
 
@@ -105,6 +107,7 @@ def test_a_resumed_run_is_the_run_that_never_stopped(interrupted: Any, run_task:
         {"precision": "bfloat16", "batch_size": 4, "training": {"accumulate": 3, "clip_norm": 0.5}},
         {"logging": {"figures": "validation", "tensorboard": True, "every": 2}, "task": {"extra_draws": 5}},
         {"epochs": 6, "scheduler": None, "training": {"patience": 1, "validate_every": 2}},
+        {"workers": 2, "batch_size": 4, "training": {"ema": 0.9, "accumulate": 2, "patience": 2, "clip_norm": 1.0}},
     ],
     ids=str,
 )
@@ -175,6 +178,55 @@ def test_a_resume_with_other_code_says_so_and_records_it(interrupted: Any):
     folder = resume(run, progress=watcher)
     assert any("code is not what the run was started with" in line for line in watcher.lines)
     assert folder.record["resumed"][-1]["code"] != folder.digests["code"]
+
+
+# -- the step that is done again ----------------------------------------------------------------------------------
+
+
+def cut_off_after(run: RunFolder, step: int) -> None:
+    """Takes away the checkpoints after a step, as if the run had been killed before the next was kept."""
+    for path in run.path.glob("checkpoints/step-*"):
+        if int(path.name[5:]) > step:
+            shutil.rmtree(path)
+
+
+@pytest.mark.parametrize(("left", "done_again"), [(12, 7), (6, 7)])
+def test_a_resume_does_one_step_again_and_records_that_it_is_the_same(
+    interrupted: Any, run_task: Train, left: int, done_again: int
+):
+    broken = interrupted(12)  # of six steps an epoch; nothing is known of step 13, so step 7 is done again from step 6
+    cut_off_after(broken, left)
+    watcher = Interrupting(-1)
+    finished = resume(broken, progress=watcher)
+    said = f"step {done_again}, done again, is the same bit for bit (batch, loss, state)"
+    assert watcher.lines.count(said) == 1
+    assert said in (finished.path / "log.txt").read_text()
+    [entry] = finished.record["resumed"]
+    assert entry["proved"] == {"step": done_again, "same": True, "what": "batch, loss, state"}
+    assert evidence(finished) == evidence(run_task())
+
+
+@pytest.mark.parametrize("left", [12, 6])
+@pytest.mark.parametrize("changed_code", [False, True])
+def test_a_step_that_is_another_when_done_again_lowers_the_level(
+    interrupted: Any, monkeypatch: pytest.MonkeyPatch, left: int, changed_code: bool
+):
+    broken = interrupted(12)
+    cut_off_after(broken, left)
+    if changed_code:
+        Path("notes.py").write_text("changed = True\n")
+    real = StepDigest.__call__
+    monkeypatch.setattr(StepDigest, "__call__", lambda self: [number + 1 for number in real(self)])
+    amend(broken.path, determinism={**broken.record["determinism"], "granted": "repeatable"})
+    watcher = Interrupting(-1)
+    finished = resume(broken, progress=watcher)
+    assert finished.status == "completed"
+    assert finished.record["resumed"][-1]["proved"] == {"step": 7, "same": False, "what": "state"}
+    assert finished.record["determinism"]["granted"] == "seeded"
+    assert "step 7, done again after an interruption, was another (state)" in finished.record["determinism"]["reasons"]
+    [said] = [line for line in watcher.lines if "step 7, done again, is not what it was (state): " in line]
+    assert ("as other code may make it" in said) is changed_code
+    assert sum("code is not what" in line for line in watcher.lines) == changed_code
 
 
 def test_a_completed_run_is_not_resumed(run_task: Train):
@@ -248,13 +300,16 @@ def test_a_process_of_its_own_gives_the_same_bits(run_task: Train, start: Start)
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_terminal_ends_a_step_and_a_resume_gives_the_same_bits(run_task: Train, start: Start):
-    # As a terminal does it: the signal goes to the whole group, the processes that load data included.
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_to_every_process_ends_a_step_and_a_resume_gives_the_same_bits(
+    run_task: Train, start: Start, number: signal.Signals, code: int
+):
+    # As a terminal and a scheduler do it: to the whole group, the processes that load data included.
     child = start("--workers", "2", "--pause", "0.004")
     wait_for(child, 6)
-    os.killpg(child.process.pid, signal.SIGINT)
+    os.killpg(child.process.pid, number)
     _, err = child.process.communicate(timeout=120)
-    assert child.process.returncode == 130, err
+    assert child.process.returncode == code, err
     assert "deepdiva resume" in err
     broken = RunFolder.open(child.run)
     assert broken.status == "interrupted"

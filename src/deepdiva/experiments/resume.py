@@ -91,7 +91,7 @@ def _tell_of_replay(
     granted = run.facts["determinism"]
     run.record(determinism={"granted": LEVELS[0], "reasons": [*granted.get("reasons", ()), reason]})
     because = "as other code may make it" if changed_code else f"the run goes on, but no longer as `{granted['asked']}`"
-    progress.line(f"step {replay.step}, done again, is not what it was: {what} differ; {because}")
+    progress.line(f"step {replay.step}, done again, is not what it was ({what}): {because}")
 
 
 def _record_of_this_resume(run: Run, **facts: Any) -> None:
