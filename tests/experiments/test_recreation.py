@@ -89,7 +89,7 @@ def ask(program: Path, code: str) -> str:
 def test_what_is_here_is_linked_and_what_is_not_is_fetched(recorded, wheels: Path, tmp_path: Path, monkeypatch):
     here = tmp_path / "here"
     same = installed(here, "same", "1.0")
-    installed(here, "other", "2.0")
+    installed(here, "other", "1.0")  # the same version with other files
     installed(here, "extra", "1.0")
     wheel(wheels, "other", "1.0")
     monkeypatch.syspath_prepend(str(here))
@@ -97,19 +97,12 @@ def test_what_is_here_is_linked_and_what_is_not_is_fetched(recorded, wheels: Pat
     run = recorded(same, Package("other", "1.0", "0" * 64))
     program = recreate(run, code_at(tmp_path), said.append)
     assert ask(program, "import same, other; print(same.VERSION, other.VERSION)") == "1.0 1.0"
+    assert "/here/" not in ask(program, "import other; print(other.__file__)")
     assert ask(program, "import importlib.util as u; print(u.find_spec('extra'), u.find_spec('torch'))") == "None None"
     assert "1 packages are here already, 1 are fetched" in said
     # The second time everything is there, and nothing is asked of anybody.
     shutil.rmtree(wheels)
     assert recreate(run, code_at(tmp_path)) == program
-
-
-def test_a_package_with_other_files_is_not_taken_for_the_same(recorded, wheels: Path, tmp_path: Path, monkeypatch):
-    installed(tmp_path / "here", "same", "1.0")
-    wheel(wheels, "same", "1.0")
-    monkeypatch.syspath_prepend(str(tmp_path / "here"))
-    program = recreate(recorded(Package("same", "1.0", "0" * 64)), code_at(tmp_path))
-    assert "here" not in ask(program, "import same; print(same.__file__)")
 
 
 def test_what_cannot_be_fetched_is_named_and_nothing_half_built_stays(recorded, wheels: Path, tmp_path: Path):
@@ -141,13 +134,14 @@ def test_a_package_from_a_folder_that_is_no_part_of_the_code_cannot_be_had(recor
         recreate(recorded(Package("lib", "3", origin=origin)), code_at(tmp_path))
 
 
-def test_the_project_itself_is_known_by_name_and_comes_from_the_restored_code(recorded, wheels, tmp_path, project):
+def test_the_project_itself_is_known_by_name_and_comes_from_the_restored_code(recorded, tmp_path, project, monkeypatch):
     (project / "pyproject.toml").write_text('[project]\nname = "mine"\nversion = "3"\n')
     subprocess.run(["git", "add", "."], cwd=project, check=True)
     subprocess.run(["git", "commit", "--quiet", "-m", "Name it"], cwd=project, check=True)
-    wheel(wheels, "fine", "1.0")
+    fine = installed(tmp_path / "here", "fine", "1.0")
+    monkeypatch.syspath_prepend(str(tmp_path / "here"))
     origin = {"url": "file:///elsewhere/mine", "dir_info": {"editable": True}}
-    run = recorded(Package("mine", "3", origin=origin), Package("fine", "1.0", "0" * 64))
+    run = recorded(Package("mine", "3", origin=origin), fine)
     program = recreate(run, code_at(project))
     assert ask(program, "from importlib.metadata import version; print(version('mine'))") == "3"
     site = next(

@@ -3,38 +3,21 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from deepdiva import RunFolder
 from deepdiva.engine import numerics
 from deepdiva.errors import UserError
 from deepdiva.experiments import surroundings
 from deepdiva.experiments.fresh import Request
-
-Train = Callable[..., RunFolder]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "found").mkdir()
     return tmp_path / "found"
-
-
-@pytest.mark.slow
-def test_a_fresh_process_finds_what_a_run_records(run_task: Train, folder: Path):
-    run = run_task(epochs=1, threads=1)
-    surroundings.survey(Request(run.config(), str(Path.cwd())), folder)
-    found = json.loads((folder / "environment.json").read_text())
-    recorded = json.loads((run.path / "environment" / "environment.json").read_text())
-    for name in ("packages", "python", "system", "cpu", "determinism"):
-        assert found[name] == recorded[name]
-    assert found["torch"]["threads"] == 1
-    assert json.loads((folder / "numerics.json").read_text())["operations"]
-    assert (folder / "pylock.toml").read_text() == (run.path / "environment" / "pylock.toml").read_text()
 
 
 def test_an_interpreter_that_cannot_do_it_says_why(folder: Path, tmp_path: Path):

@@ -92,7 +92,9 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s; 0: none)",
     )
     group.add_argument("--replicates", metavar="N", type=int, default=0, help="runs with fresh seeds made here")
-    group.add_argument("--margin", metavar="M", type=float, help="the largest difference of the metric without meaning")
+    group.add_argument(
+        "--margin", metavar="M", type=float, help="the largest difference of the metric that does not matter"
+    )
     group.add_argument("--metric", metavar="NAME", help="what is compared (default: the score on the test split)")
     group.add_argument(
         "--originals", metavar="RUN", nargs="+", help="original runs with other seeds, or the folder that holds them"
