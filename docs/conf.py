@@ -1,16 +1,20 @@
-"""How Sphinx builds the documentation; `{help}` blocks hold the command line's own words."""
+"""How Sphinx builds the documentation; `{help}` blocks hold the command line's own words, `{modules}` the modules'."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import os
 import re
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
+
+PACKAGE = Path(__file__).parents[1] / "src" / "deepdiva"
 
 project = "DeepDIVA"
 author = "The DeepDIVA authors"
@@ -61,6 +65,37 @@ def help_text(words: list[str]) -> str:
     return printed.getvalue()
 
 
+class Modules(Directive):
+    """The modules of a room, each with the sentence that it opens with."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        found = nodes.definition_list()
+        for path in modules(self.arguments[0]):
+            self.state.document.settings.env.note_dependency(str(path))
+            name = path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+            term = nodes.term("", "", nodes.literal(name, name))
+            found += nodes.definition_list_item("", term, nodes.definition("", sentence(path)))
+        return [found]
+
+
+def modules(room: str) -> list[Path]:
+    """The files of a room; `errors` is one by itself."""
+    alone = PACKAGE / f"{room}.py"
+    paths = [alone] if alone.exists() else sorted((PACKAGE / room).rglob("*.py"))
+    assert paths, f"there is no room {room}"
+    return [path for path in paths if path.name != "__init__.py"]
+
+
+def sentence(path: Path) -> nodes.paragraph:
+    """The first paragraph of a module's docstring, its backticks read as in Markdown."""
+    text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
+    parts = text.replace("\n", " ").split("`")
+    inline = [nodes.literal(part, part) if place % 2 else nodes.Text(part) for place, part in enumerate(parts)]
+    return nodes.paragraph("", "", *inline)
+
+
 ATTRIBUTES: dict[str, list[str]] = {}
 """Docstrings of attributes and properties, kept from napoleon, which takes what precedes a colon for a type."""
 
@@ -79,7 +114,8 @@ def keep_attributes(app: Sphinx, what: str, name: str, value: object, options: o
 
 
 def setup(app: Sphinx) -> None:
-    """Adds the `{help}` directive, and reads docstrings as they are written."""
+    """Adds the `{help}` and `{modules}` directives, and reads docstrings as they are written."""
     app.add_directive("help", Help)
+    app.add_directive("modules", Modules)
     app.connect("autodoc-process-docstring", read_markdown_code, priority=400)
     app.connect("autodoc-process-docstring", keep_attributes, priority=600)

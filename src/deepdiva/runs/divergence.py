@@ -52,7 +52,7 @@ class Divergence:
         what: The tag of an event, the column of a prediction, the digest that differs.
         a: The value of A; None where A has none.
         b: The value of B; None where B has none.
-        relative: How far the losses (or metrics) are apart: |a - b| / max(|a|, |b|).
+        relative: How far the losses (or metrics) are apart: `|a - b| / max(|a|, |b|)`.
         equal_steps: How many steps are the same before.
         samples: Names of samples that differ; of a batch whoever knows the order of the samples can tell them.
     """
