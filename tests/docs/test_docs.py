@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -19,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from deepdiva.cli import completion
+from deepdiva.cli.main import build_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -139,3 +143,16 @@ def test_the_readme_begins_with_the_command_that_ci_runs():
 def test_an_example_of_the_python_interface_is_short():
     example = next(block for block in blocks(ROOT / "README.md") if block.language == "python")
     assert len(example.body.splitlines()) <= 15
+
+
+def commands(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every command below a parser, as it is typed."""
+    for name, child in completion.subcommands(parser).items():
+        yield " ".join((*words, name))
+        yield from commands(child, (*words, name))
+
+
+def test_every_command_is_shown_with_its_help():
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text()
+    shown = re.findall(r"^```\{help\} (.+)$", page, re.MULTILINE)
+    assert [command for command in commands(build_parser()) if command not in shown] == []
