@@ -239,3 +239,13 @@ def test_a_model_whose_state_cannot_be_kept_is_refused_at_the_start(make_trainer
     with pytest.raises(UserErrors, match="cannot hold the model's state") as caught:
         make_trainer(model=nn.Sequential(Remembering(4, 3)))
     assert "0._extra_state: is dict, no tensor" in str(caught.value)
+
+
+def test_a_compiled_model_and_the_written_one_take_each_other_s_weights(tmp_path: Path, model: nn.Module, make_network):
+    compiled: Any = torch.compile(model, backend="eager")
+    assert checkpoint.state_of(compiled).keys() == model.state_dict().keys() != compiled.state_dict().keys()
+    found = checkpoint.load(save(tmp_path, 0, compiled)).model
+    for other in (make_network(), torch.compile(make_network(), backend="eager")):
+        for state in (found, compiled.state_dict()):
+            checkpoint.load_weights(other, state, "it")
+            assert state_digest(checkpoint.state_of(other)) == state_digest(model.state_dict())

@@ -37,7 +37,9 @@ class Average:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the averaged model and the number of steps in it."""
-        return {"model": self.model.state_dict(), "steps": int(self._averaged.n_averaged)}
+        from deepdiva.engine.checkpoint import state_of
+
+        return {"model": state_of(self.model), "steps": int(self._averaged.n_averaged)}
 
     def load_state_dict(self, state: Mapping[str, Any], source: str) -> None:
         """Continues where `state` was taken; `source` names it in what an error says."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 _NAME = re.compile(r"step-(\d{8,})")
 _MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes; what is larger cannot be loaded
+_COMPILED = "_orig_mod."  # what `torch.compile(model)` puts before the names of what it compiles
 _FILES = ("model.safetensors", "training.safetensors", "training.json")
 
 
@@ -63,7 +64,7 @@ def save(directory: Path, step: int, model: nn.Module, training: Mapping[str, An
     tensors: dict[str, Tensor] = {}
     document = _take_tensors(training, "", tensors)
     contents = {
-        "model.safetensors": to_bytes({name: _settle(tensor) for name, tensor in model.state_dict().items()}),
+        "model.safetensors": to_bytes({name: _settle(tensor) for name, tensor in state_of(model).items()}),
         "training.safetensors": to_bytes(tensors),
         "training.json": canonical_json(document).encode(),
     }
@@ -73,6 +74,14 @@ def save(directory: Path, step: int, model: nn.Module, training: Mapping[str, An
         storage.write(path / name, data)
     storage.write(path / "manifest.json", _manifest(step, contents))
     return path
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state dictionary, by the names that it has without `torch.compile`.
+
+    So a compiled model and the same one as it was written have the same digests, and take each other's checkpoints.
+    """
+    return _by_written_names(model.state_dict())
 
 
 def check_model(model: nn.Module) -> None:
@@ -85,7 +94,7 @@ def check_model(model: nn.Module) -> None:
 
     problems = [
         Problem(f"is {type(value).__name__}, no tensor", name)
-        for name, value in model.state_dict().items()
+        for name, value in state_of(model).items()
         if not isinstance(value, torch.Tensor)
     ]
     if problems:
@@ -183,7 +192,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     Raises:
         UserErrors: A name is missing, not expected, or has another shape; all are named.
     """
-    own = model.state_dict()
+    own, state = state_of(model), _by_written_names(state)
     problems = [Problem(f"missing: {name}") for name in own if name not in state]
     problems += [Problem(f"not in the model: {name}") for name in state if name not in own]
     problems += [
@@ -193,7 +202,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     ]
     if problems:
         raise UserErrors(problems, f"the weights of {source} do not fit the model ({len(problems)} differences)")
-    model.load_state_dict(dict(state), strict=True)
+    model.load_state_dict({name: state[name.replace(_COMPILED, "")] for name in model.state_dict()}, strict=True)
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:
@@ -222,6 +231,10 @@ def read_weights(source: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{source}: holds no state dictionary of tensors", "save `model.state_dict()`")
     return state
+
+
+def _by_written_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.replace(_COMPILED, ""): tensor for name, tensor in state.items()}
 
 
 def _manifest(step: int, contents: Mapping[str, bytes]) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.engine.average import Average
-from deepdiva.engine.checkpoint import Checkpoint, load_weights
+from deepdiva.engine.checkpoint import Checkpoint, load_weights, state_of
 from deepdiva.engine.fingerprint import state_digest
 from deepdiva.errors import UserError
 
@@ -107,7 +107,7 @@ class TrainingState:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the model's state (`weights`) and of it with all that goes with it (`state`)."""
-        weights = state_digest(self.model.state_dict())  # hashed once: the state's digest is over this one and the rest
+        weights = state_digest(state_of(self.model))  # hashed once: the state's digest is over this one and the rest
         return {"weights": weights, "state": state_digest({"weights": weights, **self._steppers()})}
 
     def _steppers(self) -> dict[str, Any]:
