@@ -317,7 +317,7 @@ def test_a_signal_to_every_process_ends_a_step_and_a_resume_gives_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.parametrize("moment", range(2))
 def test_a_kill_at_any_moment_costs_no_bit(run_task: Train, start: Start, moment: int):
     child = start("--pause", "0.002", "--checkpoint-every", "2", "--figures", "validation")
     wait_for(child, 4 * moment)
