@@ -169,10 +169,12 @@ def test_options_become_wishes(cli: Cli, original: RunFolder, answers, tmp_path:
     ("words", "message"),
     [
         (["--replicates", 3], "belong together"),
+        (["--audit-seed", 3], "say how many"),
+        (["--audit", 3, "--replicates", 3, "--margin", 0.1], "one of them"),
         (["--threads", "many"], "invalid int value"),
         (["--environment", "other"], "invalid choice"),
     ],
-    ids=["margin", "threads", "environment"],
+    ids=["margin", "audit seed", "audit", "threads", "environment"],
 )
 def test_mistakes_are_refused_before_anybody_is_asked(cli: Cli, original, answers, words: list[Any], message: str):
     calls = answers(GOOD)

@@ -126,6 +126,9 @@ def test_a_reproduction_and_its_original_both_show_the_verdict(store: Store, sho
     out = show(original)
     assert f"\nreproduced by\n  {again.name} | DIFFERENT\n  {failed.name} | interrupted\n" in out
     assert "dddddd" not in out
+    (failed / "checkpoints").mkdir()
+    assert f"  reproduce | deepdiva reproduce {original.name}   (its code" in show(failed).replace(" | (", "   (")
+    assert "deepdiva resume" not in show(failed)
     assert "verdict\n" not in out
 
 

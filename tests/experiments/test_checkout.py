@@ -162,6 +162,23 @@ def test_no_link_is_placed_through_a_link_of_the_project(record: Record, project
     (tmp_path / "precious" / "data").rmdir()
     with checkout(run, data=tmp_path):
         assert not list((tmp_path / "precious").iterdir())
+    (tmp_path / "precious" / "data").symlink_to("elsewhere")
+    with checkout(run, data=tmp_path):
+        assert (tmp_path / "precious" / "data").is_symlink()
+
+
+def test_links_of_the_project_lead_where_they_led(record: Record, project: Path, tmp_path: Path):
+    for folder in (tmp_path / "big", project.parent / "beside", tmp_path / "moved"):
+        folder.mkdir()
+        (folder / "1.txt").write_text(folder.name)
+    (project / "far").symlink_to(tmp_path / "big")
+    (project / "near").symlink_to("../beside")
+    run = record(data="far")
+    with checkout(run) as code:
+        assert (code.root / "far" / "1.txt").read_text() == "big"
+        assert (code.root / "near" / "1.txt").read_text() == "beside"
+    with checkout(run, data=tmp_path / "moved") as code:
+        assert (code.root / "far" / "1.txt").read_text() == "moved"
 
 
 def test_whose_code_it_is_is_known_without_unpacking_it(record: Record, project: Path):

@@ -15,6 +15,7 @@ from deepdiva.errors import UserError, UserErrors
 from deepdiva.experiments.data_proof import DataProof
 from deepdiva.experiments.resume import resume
 from deepdiva.experiments.train import train
+from deepdiva.runs.run import Run
 from deepdiva.tasks.points import Points
 
 QUIET = {"figures": "none", "tensorboard": False, "predictions": False}
@@ -162,3 +163,18 @@ def test_a_damaged_proof_of_its_own_stops_the_run(plane):
     (plane / WRITTEN_PROOF).write_text("{}")
     with pytest.raises(UserError, match="is not a footprint"):
         start()
+
+
+def test_a_set_known_by_its_name_is_compared_wherever_it_lies(plane, tmp_path):
+    """As `mnist`, which another machine keeps in another folder."""
+    first = start()
+    elsewhere = tmp_path / "elsewhere"
+    plane.rename(elsewhere)
+    change(elsewhere)
+    read = footprint(elsewhere)
+    assert read.source == str(elsewhere)
+    run = Run.create("again", data="plane", allow_dirty=True, tensorboard=False)
+    with run, pytest.raises(UserErrors, match=f"says run {first.id}"):
+        DataProof(repeats=first).check_read(run, [read])
+    with Run.create("other", data="other", allow_dirty=True, tensorboard=False) as run:
+        DataProof(repeats=first).check_read(run, [read])

@@ -114,6 +114,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     original = find_run(arguments.run, arguments.runs_dir or "runs")
     check_reproducible(original)
     effort = _effort(arguments, original)
+    _check_audit(arguments)
     if not _agreed(original, yes=arguments.yes):
         return 2
     if arguments.audit is not None:
@@ -130,6 +131,16 @@ def reproduce(arguments: argparse.Namespace) -> int:
     else:
         _print(result)
     return result.verdict.exit_code
+
+
+def _check_audit(arguments: argparse.Namespace) -> None:
+    """Refuses what belongs to a whole reproduction only."""
+    from deepdiva.errors import UserError
+
+    if arguments.audit is None and arguments.audit_seed is not None:
+        raise UserError("--audit-seed says which segments --audit replays", "say how many: --audit 3")
+    if arguments.audit is not None and arguments.replicates:
+        raise UserError("--audit replays parts of a run, --replicates trains whole ones", "ask for one of them")
 
 
 def _agreed(original: RunFolder, *, yes: bool) -> bool:

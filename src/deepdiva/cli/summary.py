@@ -123,7 +123,9 @@ def _reproductions(run: RunFolder) -> Iterator[tuple[str, str]]:
 
 def _next(run: RunFolder) -> Iterator[tuple[str, str]]:
     path = shlex.quote(str(run.path))
-    if run.status in ("interrupted", "failed") and (run.path / "checkpoints").exists():
+    if run.record.get("kind") == "reproduction" and run.status != "completed":
+        yield "reproduce", f"deepdiva reproduce {run.record.get('parent')}   (its code is gone: it is begun anew)"
+    elif run.status in ("interrupted", "failed") and (run.path / "checkpoints").exists():
         yield "resume", f"deepdiva resume {path}"
     if run.status == "completed" and run.record.get("task"):
         yield "reproduce", f"deepdiva reproduce {path}"

@@ -15,6 +15,7 @@ from typing import Any
 
 from deepdiva.errors import UserError
 from deepdiva.runs import capsule
+from deepdiva.runs.code_differences import RECORD
 from deepdiva.runs.difference import table
 from deepdiva.runs.environment import LOCK
 from deepdiva.runs.environment import RECORD as ENVIRONMENT
@@ -95,7 +96,7 @@ def code_record(run: RunFolder) -> Mapping[str, Any]:
     Raises:
         UserError: There is none, or it cannot be read.
     """
-    record = run.document(f"code/{capsule.RECORD}")
+    record = run.document(RECORD)
     if record is None or not isinstance(record.get("files"), Mapping):
         raise UserError(f"{run.path} holds no record of its code", "restore the run from a copy")
     return record
@@ -146,11 +147,12 @@ def _restore(run: RunFolder, top: Path, data: Path | None) -> Checkout:
     origin = original_directory(run)
     depth = 0 if inside == "." else len(Path(inside).parts)
     old_root = None if origin is None else Path(os.path.normpath(origin / Path(*[".."] * depth)))
-    names = named_paths(run.config())
+    names = [*named_paths(run.config()), *_outside(record, inside)]
     # What lies beside or above the project is linked at the same place relative to it, and must stay below `top`.
     levels = max((_levels_up(inside, name) for name in names), default=0)
     root = top.joinpath(*[_ABOVE] * levels, old_root.name if old_root and old_root.name else "project")
-    capsule.restore(run.path / "code", root)
+    # The code is about to be executed, by somebody who agreed: its links may lead wherever they led.
+    capsule.restore(run.path / "code", root, follow=True)
     directory = _below(root, inside)
     directory.mkdir(parents=True, exist_ok=True)
     linked = _link_named(names, directory, origin, top, data if data is None else data.resolve(), run)
@@ -172,6 +174,14 @@ def _levels_up(inside: str, name: str) -> int:
     return sum(1 for part in parts if part == "..")
 
 
+def _outside(record: Mapping[str, Any], inside: str) -> Iterator[str]:
+    """Where links of the project lead that lie beside or above it, relative to where the run was started."""
+    for name, entry in record["files"].items():
+        target = os.path.normpath(Path(name).parent / str(entry.get("link", "")))
+        if "link" in entry and target.startswith("..") and not Path(entry["link"]).is_absolute():
+            yield os.path.relpath(target, inside)
+
+
 def _link_named(
     names: list[str], directory: Path, origin: Path | None, top: Path, data: Path | None, run: RunFolder
 ) -> dict[str, Path]:
@@ -182,13 +192,15 @@ def _link_named(
         if target is None or not os.path.lexists(target):
             continue
         place = Path(os.path.normpath(directory / name))
-        if os.path.lexists(place) or not place.is_relative_to(top):
+        # Never through a link of the project that leads elsewhere.
+        if not place.is_relative_to(top) or not place.parent.resolve().is_relative_to(top):
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.parent.resolve().is_relative_to(top):  # through a link of the project that leads elsewhere
-            continue
-        place.symlink_to(target)
-        linked[name] = target
+        if target == data and place.is_symlink():  # the project's own link to where the data were
+            place.unlink()
+        if not os.path.lexists(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(target)
+            linked[name] = target
     return linked
 
 

@@ -110,6 +110,9 @@ def prepared(original: RunFolder, wishes: Wishes, say: Say = lambda _: None) -> 
     with checkout(original, data=wishes.data, keep=wishes.keep_code) as code, _planned(original) as planned:
         where = "" if wishes.keep_code is None else f" into {code.root}"
         say(f"restored {len(code_record(original)['files'])} files of its code{where}, each proven by its SHA-256")
+        for session in original.record.get("resumed") or []:
+            if session.get("code"):
+                say(f"on {session['time'][:10]} it was resumed with other code, which is not restored: bits may differ")
         config = _config(original, wishes, code)
         found, changed = prove_data(original, config, code, wishes, say)
         request = Request(
