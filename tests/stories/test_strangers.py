@@ -97,7 +97,7 @@ def test_a_record_that_is_no_record(run: Path, cli: Cli, attack: Callable[[Path]
     listed = cli("runs", "ls")
     assert listed.code == 0, listed.err
     assert "unreadable" in listed.out
-    for words in (["runs", "show", run], ["resume", run], ["board", run], ["run", "--config", run / "config.yaml"]):
+    for words in (["runs", "show", run], ["resume", run, "--yes"], ["board", run], ["run", "--config", run / "config.yaml"]):
         answer = cli(*words)
         assert answer.code == REFUSED, (words, answer.err)
         assert answer.err.startswith("error: "), answer.err
@@ -138,7 +138,7 @@ def test_a_folder_that_leads_out(run: Path, cli: Cli, attack: Callable[[Path], N
     before = {path: path.lstat().st_mtime_ns for path in Path("..").rglob("*") if not path.is_relative_to("../here")}
     assert cli("runs", "ls").code == FINE
     assert cli("runs", "show", run).code == FINE  # it reads run.json and code.json only
-    for words in (["resume", run], ["board", run]):
+    for words in (["resume", run, "--yes"], ["board", run]):
         answer = cli(*words)
         assert answer.code == REFUSED, (words, answer.err)
         assert "leads out of the run folder" in answer.err or "no regular file" in answer.err
@@ -174,7 +174,7 @@ def test_the_settings_of_a_run_are_read_with_care(run: Path, cli: Cli):
 def test_settings_that_are_none(run: Path, cli: Cli, text: str):
     (run / "manifest.json").unlink()
     (run / "config.yaml").write_text(text)
-    for words in (["resume", run], ["run", "--config", run / "config.yaml"]):
+    for words in (["resume", run, "--yes"], ["run", "--config", run / "config.yaml"]):
         answer = cli(*words)
         assert answer.code == REFUSED, answer.err
         assert "Traceback" not in answer.err
@@ -216,7 +216,7 @@ def test_a_pickle_is_never_loaded(run: Path, cli: Cli):
         answer = cli("run", "points", "--epochs", 0, "--threads", 1, "--allow-dirty", "--init-from", name)
         assert answer.code == REFUSED
         assert "cannot be read as weights" in answer.err
-    assert cli("resume", run).code == FINE  # past the files that are none of ours
+    assert cli("resume", run, "--yes").code == FINE  # past the files that are none of ours
     assert not Path("pwned").exists()
 
 
@@ -232,7 +232,7 @@ def test_a_checkpoint_that_fits_its_checksums_and_is_none_is_passed_over(run: Pa
     for name, data in contents.items():
         (newest / name).write_bytes(data)
     (newest / "manifest.json").write_bytes(_manifest(int(newest.name[5:]), contents))
-    answer = cli("resume", run)
+    answer = cli("resume", run, "--yes")
     assert answer.code == FINE
     assert "passed over a broken checkpoint" in answer.err
 
@@ -245,3 +245,17 @@ def test_what_a_configuration_names_is_not_imported_by_reading(run: Path, cli: C
     for words in (["runs", "ls"], ["runs", "show", run], ["runs", "verify", run]):
         cli(*words)
     assert not Path("pwned").exists()
+
+
+def test_what_a_stranger_configured_is_executed_only_by_agreement(run: Path, cli: Cli):
+    (run / "manifest.json").unlink()
+    text = (run / "config.yaml").read_text()
+    harm = "{class: 'subprocess:getoutput', cmd: 'touch pwned'}"
+    (run / "config.yaml").write_text(text.replace("weight: null", f"weight: {harm}", 1))
+    answer = cli("resume", run)
+    assert answer.code == REFUSED
+    assert "was not made by you on this machine" in answer.err
+    assert "--yes" in answer.err
+    assert not Path("pwned").exists()
+    cli("resume", run, "--yes")
+    assert Path("pwned").exists()  # so that the question is worth asking

@@ -46,6 +46,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("resume", help="go on where a run ended, to the same bits")
     parser.add_argument("run", metavar="RUN", help="a run's folder, its id or the beginning of it, or `last`")
     parser.add_argument("--runs-dir", default="runs", help="where runs are kept (default: %(default)s)")
+    parser.add_argument(
+        "--yes", action="store_true", help="execute what a run of somebody else names, unasked"
+    )
     parser.add_argument("--json", action="store_true", help="the answer for machines")
     parser.set_defaults(func=resume)
 
@@ -106,7 +109,23 @@ def resume(arguments: argparse.Namespace) -> int:
             raise UserError(f"{folder.path / 'config.yaml'} asks for no known level of determinism: {level}")
         determinism.prepare(level)
         _begin_anew_if_needed(level)
+        _check_agreement(folder, agreed=arguments.yes)
         return _go_on(folder, as_json=arguments.json)
+
+
+def _check_agreement(folder: RunFolder, *, agreed: bool) -> None:
+    """Refuses to execute what a stranger's configuration names, unless the user agrees."""
+    from deepdiva.cli.consent import ask
+    from deepdiva.errors import UserError
+    from deepdiva.runs.seal import is_sealed
+
+    if agreed or is_sealed(folder) or ask([folder], "go on with it, executing what its config.yaml names?"):
+        return
+    raise UserError(
+        f"run {folder.id} was not made by you on this machine, or its config.yaml is no longer what it was: to resume "
+        "it is to execute what that file names",
+        "look at config.yaml and code/ in its folder; if you trust them: --yes",
+    )
 
 
 def _go_on(folder: RunFolder, *, as_json: bool) -> int:

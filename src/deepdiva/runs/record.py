@@ -173,7 +173,7 @@ def _is_list(value: Any, valid: Callable[[Any], bool]) -> bool:
 
 _VALID: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(["id", "experiment"], _is_name),
-    **dict.fromkeys(["status", "kind", "parent", "task", "data", "host", "directory"], _is_text),
+    **dict.fromkeys(["status", "kind", "parent", "task", "data", "host", "directory", "seal"], _is_text),
     **dict.fromkeys(["created", "finished"], _is_time),
     **dict.fromkeys(["digests", "versions"], lambda value: _is_mapping(value, _is_text)),
     **dict.fromkeys(["results", "best"], lambda value: _is_mapping(value, lambda x: _is_text(x) or _is_number(x))),

@@ -19,6 +19,7 @@ from deepdiva.runs.events import Event, EventLog, metrics_digest
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.lines import LineLog, cut
 from deepdiva.runs.record import NAME, encode_record, ending, new_record, now, read_record, this_process
+from deepdiva.runs.seal import seal
 from deepdiva.runs.storage import Storage
 from deepdiva.runs.tensorboard import Mirror, rebuild
 
@@ -215,7 +216,7 @@ class Run:
         text, digest = config_text(config)
         self._settings = plain_settings(config)
         self.write_text("config.yaml", text)
-        self.record(digests={"config": digest})
+        self.record(digests={"config": digest}, seal=seal(self.id, text.encode()))
 
     def write_data(
         self,
