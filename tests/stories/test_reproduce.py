@@ -72,7 +72,7 @@ def test_a_run_reproduces_from_elsewhere_after_everything_moved_on(
     answer = cli("reproduce", moved_on.path, "--data", "moved", "--yes")
     assert answer.code == 0, answer.err
     assert answer.out.strip().startswith("BIT-IDENTICAL: ")
-    assert "proved 51 files of the data, ../png, by their SHA-256" in answer.err
+    assert "proved the data, ../png: 51 files, each by its SHA-256" in answer.err
     assert "  nothing: configuration, code, data" in answer.err
     assert not list(temporary.iterdir())
 

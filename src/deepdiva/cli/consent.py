@@ -46,7 +46,7 @@ def whose_code(run: RunFolder) -> list[str]:
         f"on {code.branch}" if code.branch else "",
         f"from {code.remote}" if code.remote else "",
         "with uncommitted changes" if code.dirty else "",
-        f"{code.files} files",
+        f"{code.files} {'file' if code.files == 1 else 'files'}",
         f"made on {code.host}" if code.host else "",
         f"with {', '.join(code.classes)}" if code.classes else "",
     ]

@@ -217,8 +217,8 @@ def _left_out(record: Mapping[str, Any], root: Path, old_root: Path | None) -> t
         if target is None or not is_there or not reason.startswith(_TOO_BIG) or not place.is_relative_to(root):
             missing[name] = reason
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(place) and place.parent.resolve().is_relative_to(root.resolve()):
+            place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(target)
         unproven.append(name)
     return tuple(unproven), missing

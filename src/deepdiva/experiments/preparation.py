@@ -109,7 +109,7 @@ def prepared(original: RunFolder, wishes: Wishes, say: Say = lambda _: None) -> 
         raise UserError(f"--data {wishes.data}: there is nothing", "give the folder or file that the data are in now")
     with checkout(original, data=wishes.data, keep=wishes.keep_code) as code, _planned(original) as planned:
         where = "" if wishes.keep_code is None else f" into {code.root}"
-        say(f"restored {len(code_record(original)['files'])} files of its code{where}, each proven by its SHA-256")
+        say(f"restored its code{where}: {_files(len(code_record(original)['files']))}, each proven by its SHA-256")
         for session in original.record.get("resumed") or []:
             if session.get("code"):
                 say(f"on {session['time'][:10]} it was resumed with other code, which is not restored: bits may differ")
@@ -158,7 +158,7 @@ def prove_data(
         found.append(replace(now, source=kept.source))
         if not changes:
             expected.remember(now, place, origin=f"run {run.id}")
-            say(f"proved {len(now.files)} files of the data, {printable(kept.source)}, by their SHA-256")
+            say(f"proved the data, {printable(kept.source)}: {_files(len(now.files))}, each by its SHA-256")
         elif wishes.allow_changed_data:
             changed = True
         else:
@@ -233,3 +233,7 @@ def _write_plan(planned: Path, original: RunFolder, config: Mapping[str, Any], f
         now = by_source.get(expected.read_footprint(file).source)
         if now is not None:
             file.write_text(now.to_json(), encoding="utf-8")
+
+
+def _files(count: int) -> str:
+    return f"{count} {'file' if count == 1 else 'files'}"

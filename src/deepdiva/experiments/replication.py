@@ -184,8 +184,6 @@ def replicate(original: RunFolder, run: RunFolder, request: Request, effort: Eff
     metric = metric_of(original, effort.metric)
     originals = siblings(original, effort.originals)
     listener.stage("fresh seeds on both sides")
-    for line in plan(original, originals, effort):
-        listener.line(line)
     done: list[RunFolder] = []
     failure = ""
     for seed in fresh_seeds(original, {one.config().get("seed") for one in originals}, effort.replicates):

@@ -142,6 +142,10 @@ def reproduce(
     replication.check(original, effort)
     with prepared(original, wishes, listener.line) as preparation:
         listener.prepared(preparation)
+        if effort.replicates:
+            listener.stage("should the bits not be the same: fresh seeds")
+            for line in replication.plan(original, replication.siblings(original, effort.originals), effort):
+                listener.line(line)
         listener.stage("training again, in a fresh process")
         run, failure = _train(preparation.request, original, listener)
         if run is None or failure is not None:
