@@ -67,7 +67,7 @@ def test_the_word_error_is_red_on_a_terminal(raising, monkeypatch: pytest.Monkey
 def test_help_and_version(cli: Cli):
     answer = cli("--help")
     assert answer.code == 0
-    for command in ("run", "resume", "runs", "board", "new", "check", "doctor", "completion"):
+    for command in ("run", "resume", "runs", "board", "new", "check", "doctor", "chaos", "why", "reproduce", "completion"):
         assert f"\n    {command}" in answer.out
     assert "__complete" not in answer.out
     assert cli("--version").out.startswith("deepdiva ")
@@ -86,7 +86,9 @@ def test_no_words_show_the_help_and_count_as_a_mistake(cli: Cli):
         (["frobnicate"], "there is no command 'deepdiva frobnicate'\n  hint: there are run, "),
         (["runs", "lst"], "there is no command 'deepdiva runs lst'"),
         (["runs", "ls", "--jsno"], "deepdiva runs ls: there is no option --jsno\n  hint: did you mean '--json'?"),
-        (["doctor", "now"], "deepdiva doctor: one word too many: 'now'"),
+        (["board", "now", "and", "--then"], "deepdiva board: there is no option --then"),
+        (["new", "one", "two"], "deepdiva new: one word too many: 'two'"),
+        (["doctor", "now"], "there is no task 'now'"),
         (["runs", "show"], "the following arguments are required: RUN"),
         (["completion", "tcsh"], "invalid choice: 'tcsh'"),
     ],
