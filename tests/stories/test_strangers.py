@@ -97,7 +97,12 @@ def test_a_record_that_is_no_record(run: Path, cli: Cli, attack: Callable[[Path]
     listed = cli("runs", "ls")
     assert listed.code == 0, listed.err
     assert "unreadable" in listed.out
-    for words in (["runs", "show", run], ["resume", run, "--yes"], ["board", run], ["run", "--config", run / "config.yaml"]):
+    for words in (
+        ["runs", "show", run],
+        ["resume", run, "--yes"],
+        ["board", run],
+        ["run", "--config", run / "config.yaml"],
+    ):
         answer = cli(*words)
         assert answer.code == REFUSED, (words, answer.err)
         assert answer.err.startswith("error: "), answer.err
@@ -250,12 +255,12 @@ def test_what_a_configuration_names_is_not_imported_by_reading(run: Path, cli: C
 def test_what_a_stranger_configured_is_executed_only_by_agreement(run: Path, cli: Cli):
     (run / "manifest.json").unlink()
     text = (run / "config.yaml").read_text()
-    harm = "{class: 'subprocess:getoutput', cmd: 'touch pwned'}"
-    (run / "config.yaml").write_text(text.replace("weight: null", f"weight: {harm}", 1))
+    Path("evil.py").write_text("open('pwned', 'w').close()\n")
+    (run / "config.yaml").write_text(text.replace("class: mlp", "class: evil.py:Net"))
     answer = cli("resume", run)
     assert answer.code == REFUSED
     assert "was not made by you on this machine" in answer.err
     assert "--yes" in answer.err
     assert not Path("pwned").exists()
-    cli("resume", run, "--yes")
-    assert Path("pwned").exists()  # so that the question is worth asking
+    answer = cli("resume", run, "--yes")
+    assert Path("pwned").exists(), answer  # so that the question is worth asking

@@ -46,9 +46,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("resume", help="go on where a run ended, to the same bits")
     parser.add_argument("run", metavar="RUN", help="a run's folder, its id or the beginning of it, or `last`")
     parser.add_argument("--runs-dir", default="runs", help="where runs are kept (default: %(default)s)")
-    parser.add_argument(
-        "--yes", action="store_true", help="execute what a run of somebody else names, unasked"
-    )
+    parser.add_argument("--yes", action="store_true", help="execute what a run of somebody else names, unasked")
     parser.add_argument("--json", action="store_true", help="the answer for machines")
     parser.set_defaults(func=resume)
 
