@@ -88,7 +88,7 @@ def test_no_words_show_the_help_and_count_as_a_mistake(cli: Cli):
         (["runs", "ls", "--jsno"], "deepdiva runs ls: there is no option --jsno\n  hint: did you mean '--json'?"),
         (["board", "now", "and", "--then"], "deepdiva board: there is no option --then"),
         (["new", "one", "two"], "deepdiva new: one word too many: 'two'"),
-        (["doctor", "now"], "there is no task 'now'"),
+        (["doctor", "now"], "there is no task named 'now'"),
         (["runs", "show"], "the following arguments are required: RUN"),
         (["completion", "tcsh"], "invalid choice: 'tcsh'"),
     ],
