@@ -120,4 +120,6 @@ def test_a_model_that_cannot_be_copied_is_not_rehearsed(try_step: Any):
 def test_a_compiled_model_is_rehearsed_as_it_was_written(try_step: Any, make_network: Any):
     model = make_network()
     model.compile(backend="eager")
-    assert try_step(model).passed
+    found = try_step(model)
+    assert found.passed
+    assert [str(alert) for alert in found.by_processor] == ["torch.compile"]  # compiled for this processor

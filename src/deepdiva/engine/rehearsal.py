@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepdiva.engine.alerts import Alert, listening
+from deepdiva.engine.call_sites import Site
 from deepdiva.engine.loaders import Loader
 from deepdiva.errors import Problem, UserErrors
 
@@ -120,7 +121,8 @@ def rehearse(
                 create_optimizer(double).step()
             except Exception as error:  # the training will meet it, and say it as it should be said
                 skipped = f"{type(error).__name__}: {error}"
-    return Rehearsal(tuple(alerts.random), tuple(alerts.by_processor), time.perf_counter() - began, skipped)
+    by_processor = (*alerts.by_processor, *_alerts_of_compiled(model))
+    return Rehearsal(tuple(alerts.random), by_processor, time.perf_counter() - began, skipped)
 
 
 @contextmanager
@@ -144,11 +146,24 @@ def _eager(model: nn.Module) -> Iterator[None]:
     """Compiled modules run as they were written: one step is not worth compiling."""
     import torch
 
-    compiled = any(
-        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-        for module in model.modules()
-    )
     with ExitStack() as stack:
-        if compiled:
+        if _compiled_modules(model):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
+
+
+def _compiled_modules(model: nn.Module) -> list[str]:
+    """The paths of the modules that are compiled; that of the model itself is empty."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+    ]
+
+
+def _alerts_of_compiled(model: nn.Module) -> list[Alert]:
+    """Compilers use what they find: they write other code for another processor, whatever the level's variables say."""
+    return [
+        Alert("torch.compile", Site("forward", name, ""), "the model as it was written")
+        for name in _compiled_modules(model)
+    ]
