@@ -19,6 +19,7 @@ from deepdiva.experiments import audit, preparation, reproduce
 from deepdiva.experiments.audit import Audit, Replay, Segment
 from deepdiva.experiments.checkout import Checkout
 from deepdiva.experiments.fresh import Request
+from deepdiva.experiments.replication import Effort
 from deepdiva.experiments.reproduce import Reproduction
 from deepdiva.experiments.verdict import Evidence, decide
 from deepdiva.runs.difference import Difference
@@ -107,7 +108,7 @@ def test_the_same_bits(cli: Cli, original: RunFolder, answers):
     assert lines[-3].startswith("original   ")
     assert lines[-1].endswith("reproduction.json")
     assert calls[1] == preparation.Wishes()
-    assert calls[2] == reproduce.Effort()
+    assert calls[2] == Effort()
 
 
 def test_differences_are_listed_before_the_training(cli: Cli, original: RunFolder, answers):

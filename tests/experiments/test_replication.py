@@ -11,8 +11,8 @@ from deepdiva.config.yaml_writer import write
 from deepdiva.errors import RunFailed, UserError
 from deepdiva.experiments import replication
 from deepdiva.experiments.fresh import Request
-from deepdiva.experiments.replication import check, fresh_seeds, metric_of, plan, replicate, siblings
-from deepdiva.experiments.reproduce import Effort, Silence
+from deepdiva.experiments.preparation import Silence
+from deepdiva.experiments.replication import Effort, check, fresh_seeds, metric_of, plan, replicate, siblings
 from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.record import amend
 from deepdiva.runs.run import Run

@@ -13,8 +13,9 @@ import torch
 from deepdiva.engine import numerics
 from deepdiva.errors import UserError
 from deepdiva.experiments import fresh
-from deepdiva.experiments.preparation import Preparation, Wishes
-from deepdiva.experiments.reproduce import EVIDENCE, Effort, Silence, reproduce
+from deepdiva.experiments.preparation import Preparation, Silence, Wishes
+from deepdiva.experiments.replication import Effort
+from deepdiva.experiments.reproduce import EVIDENCE, reproduce
 from deepdiva.runs.folder import RunFolder, find_runs
 from deepdiva.runs.integrity import manifest_of
 from deepdiva.runs.record import amend

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deepdiva.experiments.audit import Audit
     from deepdiva.experiments.preparation import Preparation, Wishes
-    from deepdiva.experiments.reproduce import Effort, Reproduction
+    from deepdiva.experiments.replication import Effort
+    from deepdiva.experiments.reproduce import Reproduction
     from deepdiva.experiments.verdict import Verdict
     from deepdiva.runs.difference import Difference
     from deepdiva.runs.folder import RunFolder
@@ -182,9 +183,8 @@ def _wishes(arguments: argparse.Namespace) -> Wishes:
 def _effort(arguments: argparse.Namespace, original: RunFolder) -> Effort:
     """What is to be done where the bits differ, refused at once where it cannot be."""
     from deepdiva.experiments import replication
-    from deepdiva.experiments.reproduce import Effort
 
-    effort = Effort(
+    effort = replication.Effort(
         reruns=arguments.reruns,
         replicates=arguments.replicates,
         margin=arguments.margin,

@@ -14,8 +14,8 @@ from deepdiva.engine import checkpoint
 from deepdiva.errors import RunFailed, UserError
 from deepdiva.experiments.audit_odds import caught_probability
 from deepdiva.experiments.fresh import Request, train_fresh
-from deepdiva.experiments.preparation import Preparation, Wishes, prepared
-from deepdiva.experiments.reproduce import QUIET, Listener, Silence
+from deepdiva.experiments.preparation import Listener, Preparation, Silence, Wishes, prepared
+from deepdiva.experiments.reproduce import QUIET
 from deepdiva.experiments.verdict import BIT_IDENTICAL, DIFFERENT, EXIT_CODES, INCONCLUSIVE
 from deepdiva.runs import integrity
 from deepdiva.runs.difference import table

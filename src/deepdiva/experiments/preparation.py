@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from deepdiva.data import expected
 from deepdiva.data.expected import Expectation
@@ -69,6 +69,32 @@ class Preparation:
     checkout: Checkout
     differences: tuple[Difference, ...]
     data_changed: bool
+
+
+class Listener(Protocol):
+    """Whoever is told how a reproduction goes on."""
+
+    def stage(self, title: str) -> None:
+        """A part of the work begins."""
+
+    def line(self, text: str) -> None:
+        """Something to read, also from the trainings."""
+
+    def prepared(self, preparation: Preparation) -> None:
+        """All differences are known, and nothing has been trained yet."""
+
+
+class Silence:
+    """Nobody."""
+
+    def stage(self, title: str) -> None:
+        """Nothing."""
+
+    def line(self, text: str) -> None:
+        """Nothing."""
+
+    def prepared(self, preparation: Preparation) -> None:
+        """Nothing."""
 
 
 def check_reproducible(run: RunFolder) -> None:

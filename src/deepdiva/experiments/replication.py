@@ -6,18 +6,36 @@ import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deepdiva.config.influence import WITHOUT_INFLUENCE
 from deepdiva.errors import RunFailed, UserError, did_you_mean
+from deepdiva.experiments.envelope import RERUNS
 from deepdiva.experiments.equivalence import Tost, replicates_needed, tost
 from deepdiva.experiments.fresh import Request, train_fresh
+from deepdiva.experiments.preparation import Listener
 from deepdiva.runs.folder import RunFolder, find_runs
 
-if TYPE_CHECKING:
-    from deepdiva.experiments.reproduce import Effort, Listener
-
 _OURS = ("reproduction", "replicate", "rerun", "replay")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done for a verdict where the bits are not the same.
+
+    Args:
+        reruns: Trainings with one-ulp perturbations that measure how far rounding leads; 0 for none.
+        replicates: Runs with fresh seeds; 0 for none.
+        margin: The largest difference of the metric that does not matter; needed with replicates.
+        metric: What is compared over seeds; the score on the test split by default.
+        originals: Runs that differ from the original in the seed only; None looks for them in its folder.
+    """
+
+    reruns: int = RERUNS
+    replicates: int = 0
+    margin: float | None = None
+    metric: str | None = None
+    originals: tuple[RunFolder, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 from deepdiva.engine.progress import SilentProgress
 from deepdiva.errors import RunFailed
 from deepdiva.experiments import replication
 from deepdiva.experiments.envelope import MOST_RERUNS, RERUNS, EnvelopeResult, Trajectory, inside, trajectory
 from deepdiva.experiments.fresh import Request, train_fresh
-from deepdiva.experiments.preparation import Preparation, Wishes, prepared
-from deepdiva.experiments.replication import Replication
+from deepdiva.experiments.preparation import Listener, Preparation, Silence, Wishes, prepared
+from deepdiva.experiments.replication import Effort, Replication
 from deepdiva.experiments.verdict import BIT_IDENTICAL, SAME_EXPERIMENT, Evidence, Verdict, decide
 from deepdiva.runs import integrity
 from deepdiva.runs.comparison import Comparison, compare
@@ -38,32 +38,6 @@ EVIDENCE = "reproduction.json"
 QUIET = {"figures": "none", "tensorboard": False}
 
 
-class Listener(Protocol):
-    """Whoever is told how a reproduction goes on."""
-
-    def stage(self, title: str) -> None:
-        """A part of the work begins."""
-
-    def line(self, text: str) -> None:
-        """Something to read, also from the trainings."""
-
-    def prepared(self, preparation: Preparation) -> None:
-        """All differences are known, and nothing has been trained yet."""
-
-
-class Silence:
-    """Nobody."""
-
-    def stage(self, title: str) -> None:
-        """Nothing."""
-
-    def line(self, text: str) -> None:
-        """Nothing."""
-
-    def prepared(self, preparation: Preparation) -> None:
-        """Nothing."""
-
-
 class Lines(SilentProgress):
     """Passes the lines of a training on."""
 
@@ -73,25 +47,6 @@ class Lines(SilentProgress):
     def line(self, text: str) -> None:
         """One line."""
         self._listener.line(text)
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is done for a verdict where the bits are not the same.
-
-    Args:
-        reruns: Trainings with one-ulp perturbations that measure how far rounding leads; 0 for none.
-        replicates: Runs with fresh seeds; 0 for none.
-        margin: The largest difference of the metric that does not matter; needed with replicates.
-        metric: What is compared over seeds; the score on the test split by default.
-        originals: Runs that differ from the original in the seed only; None looks for them in its folder.
-    """
-
-    reruns: int = RERUNS
-    replicates: int = 0
-    margin: float | None = None
-    metric: str | None = None
-    originals: tuple[RunFolder, ...] | None = None
 
 
 @dataclass(frozen=True)
