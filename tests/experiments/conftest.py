@@ -7,7 +7,7 @@ import functools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,9 +203,18 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     for module in (reproduce, replication, audit):
         monkeypatch.setattr(module, "train_fresh", train_here)
     monkeypatch.setattr(surroundings, "survey", survey_here)
-    monkeypatch.setattr(numerics, "measure", lambda device=None: dict(OPERATIONS))
     return asked
 
 
-OPERATIONS = {"add": "0" * 16, "conv2d": "1" * 16}
-"""What the operations give here, as far as a test of `in_process` is concerned."""
+@pytest.fixture
+def other_arithmetic(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """From the call on, one operation gives other bits; gives its name."""
+
+    def change() -> str:
+        here = numerics.fingerprint()
+        name = next(name for name in here.operations if name.startswith("conv2d"))
+        there = replace(here, operations={**here.operations, name: "0" * 16})
+        monkeypatch.setattr(numerics, "fingerprint", lambda device=None: there)
+        return name
+
+    return change

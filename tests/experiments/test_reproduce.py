@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from deepdiva.engine import numerics
 from deepdiva.errors import UserError
 from deepdiva.experiments import fresh
 from deepdiva.experiments.preparation import Preparation, Silence, Wishes
@@ -168,14 +167,13 @@ def test_other_wishes_are_differences_that_are_told_before(run_task: Train):
     assert told["workers"].harmless
 
 
-def test_operations_that_give_other_bits_are_named_before(run_task: Train, monkeypatch: pytest.MonkeyPatch):
+def test_operations_that_give_other_bits_are_named_before(run_task: Train, other_arithmetic: Callable[[], str]):
     original = run_task(epochs=1)
-    monkeypatch.setattr(numerics, "measure", lambda device=None: {"add": "0" * 16, "conv2d": "2" * 16})
-    monkeypatch.setattr(numerics, "_remembered", lambda *_: None)
+    name = other_arithmetic()
     heard = Heard()
     reproduce(original, listener=heard)
     assert heard.preparation is not None
-    assert [item.what for item in heard.preparation.differences if item.kind == "numerics"] == ["conv2d"]
+    assert [item.what for item in heard.preparation.differences if item.kind == "numerics"] == [name]
 
 
 def test_a_repetition_that_fails_is_inconclusive(run_task: Train, monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from deepdiva.engine import numerics
 from deepdiva.errors import UserError
 from deepdiva.experiments import surroundings
 from deepdiva.experiments.fresh import Request
@@ -29,7 +28,6 @@ def test_an_interpreter_that_cannot_do_it_says_why(folder: Path, tmp_path: Path)
 
 
 def test_what_is_refused_there_is_refused_here(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(numerics, "measure", lambda device=None: {})
     text = json.dumps(asdict(Request({"device": "cuda:9", "threads": 1}, str(tmp_path)))).encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
     assert surroundings._serve(folder) == 2

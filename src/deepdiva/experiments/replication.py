@@ -112,7 +112,8 @@ def siblings(original: RunFolder, named: Sequence[RunFolder] | None = None) -> l
         UserError: One that was named is none of them.
     """
     found = {original.config().get("seed"): original}
-    for run in find_runs(original.path.resolve().parents[1]) if named is None else named:
+    beside = sorted(find_runs(original.path.resolve().parents[1]), key=lambda run: str(run.record.get("created")))
+    for run in beside if named is None else named:
         reason = _not_sibling(run, original)
         if reason is None:
             found.setdefault(run.config().get("seed"), run)
