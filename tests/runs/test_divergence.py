@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deepdiva.errors import UserError
-from deepdiva.runs.divergence import first_divergence, loss_of, relative_difference
+from deepdiva.runs.divergence import Divergence, first_divergence, loss_of, relative_difference
 
 STEPS = 4
 FIELDS = ("batch", "loss", "state")
@@ -238,3 +238,8 @@ def test_no_record_of_steps_changes_nothing(trained):
     found = first_divergence(trained(), trained(logging=quiet))
     assert (found.level, found.b) == ("metrics", None)
     assert found.what.startswith("train/batch/")
+
+
+def test_a_long_digest_is_shortened_in_a_sentence():
+    told = Divergence("state", "they differ", step=3, a="ab" * 32, b=None).describe()
+    assert told == "step 3: state abababababababab… against nothing: they differ"

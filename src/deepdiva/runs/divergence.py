@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from string import hexdigits
 from typing import TYPE_CHECKING, Any, Literal
 
 from deepdiva.runs.difference import printable, table, written
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 Level = Literal["start", "batch", "loss", "state", "epoch", "metrics", "digests", "predictions", "end"]
 
 Record = Mapping[str, Any]
+
+_SHA_256 = 64  # hexadecimal digits
+_DIGITS = 16  # that are shown of them
 
 _STEP_LEVELS: Mapping[str, Level] = {"batch": "batch", "loss": "loss", "state": "state"}
 _MEANING: Mapping[str, str] = {
@@ -78,8 +82,15 @@ class Divergence:
         inside = [f"{name} {value}" for name, value in (("epoch", self.epoch), ("batch", self.batch)) if value]
         place = "before the first step" if not self.step else f"step {self.step}"
         place += f" ({', '.join(inside)})" if inside and self.step else ""
-        values = "" if self.a is None and self.b is None else f" {self.a or 'nothing'} against {self.b or 'nothing'}"
+        values = "" if self.a is None and self.b is None else f" {_shown(self.a)} against {_shown(self.b)}"
         return f"{place}: {self.what or self.level}{values}: {self.detail}"
+
+
+def _shown(value: str | None) -> str:
+    """A value in a sentence: of a long digest only the beginning."""
+    if value is None:
+        return "nothing"
+    return f"{value[:_DIGITS]}…" if len(value) == _SHA_256 and set(value) <= set(hexdigits) else value
 
 
 @dataclass
