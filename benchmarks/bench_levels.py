@@ -1,7 +1,9 @@
 """Cost of each level of determinism, as training steps of three tasks in fresh processes, against `seeded`.
 
 Command:   .venv/bin/python benchmarks/bench_levels.py
-Expected:  `repeatable` and `invariant` about 1.0 times `seeded`; `portable` 1.1 to 1.6 times on one thread
+Expected:  `repeatable` and `invariant` about 1.0 times `seeded`; `portable` 1.1 to 1.6 times for small dense networks,
+           3 to 5 times for convolutional ones, which go without oneDNN and with MKL's common path
+
 Every level is a process of its own, since its variables are read when torch loads; the processes take turns, so that
 all levels see the same moods of a shared machine. CPU time is compared, on one thread at each level. What is printed
 are medians over the turns of the ratio within a turn, with its lowest and highest.

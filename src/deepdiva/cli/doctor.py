@@ -52,8 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command."""
     parser = subparsers.add_parser(
         "doctor",
-        help="check this machine, and say how to mend it",
-        description="Check Python, torch, device, threads, git and disk. Exit code 1 when something must be mended.",
+        help="check this machine, or whether a TASK is bit-reproducible on it",
+        description="Check Python, torch, device, threads, git and disk. Exit code 1 when something must be mended. "
+        "`deepdiva doctor TASK` tries a task instead: `deepdiva doctor TASK --help`.",
         allow_abbrev=False,
     )
     parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="where runs will be kept (default: runs)")

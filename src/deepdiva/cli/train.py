@@ -43,7 +43,12 @@ _FLAGS = [option for option in OWN_OPTIONS if option != CONFIG]
 def add_parser(subparsers: Any) -> None:
     """Adds `run` (for the list of commands; it parses its own words) and `resume`."""
     subparsers.add_parser("run", help="train a task and record everything", add_help=False)
-    parser = subparsers.add_parser("resume", help="go on where a run ended, to the same bits")
+    parser = subparsers.add_parser(
+        "resume",
+        help="go on where a run ended, to the same bits",
+        description="Goes on with an interrupted or failed run from its newest whole checkpoint, after doing one step "
+        "again to prove that it computes the same bits. Exit code 75 when a scheduler's signal interrupts it again.",
+    )
     parser.add_argument("run", metavar="RUN", help="a run's folder, its id or the beginning of it, or `last`")
     parser.add_argument("--runs-dir", default="runs", help="where runs are kept (default: %(default)s)")
     parser.add_argument("--yes", action="store_true", help="execute what a run of somebody else names, unasked")

@@ -298,7 +298,7 @@ def _tell(
     what = f"{config.task.target} on {config.data}: {sizes} samples; {name}, {parameters:,} parameters"
     lines = [
         f"run {shown_path(run.path)}",
-        f"{what}; seed {config.seed}; {device}, {config.threads} threads",
+        f"{what}; seed {config.seed}; {device}, {config.threads} thread{'s' if config.threads != 1 else ''}",
         f"should it be interrupted: deepdiva resume {shown_path(run.path)}",
     ]
     for line in lines:

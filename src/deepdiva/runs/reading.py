@@ -22,7 +22,7 @@ LARGEST = {
     "run.json": 16 * MiB,  # a few KiB; a traceback or a long list of changed files may make it some MiB
     "config.yaml": MiB,  # a few KiB; the parser takes seconds for each MiB
     "code/code.json": 64 * MiB,  # about 250 bytes a file, for at most some ten thousand files
-    "code": 512 * MiB,  # the archive and the patches; 50 MiB of source are copied at most
+    "code": 512 * MiB,  # the archive and the patches; 100 MiB of source are copied at most
     "environment": 16 * MiB,  # a thousand packages are 200 KiB
     "data": 4 * GiB,  # a hundred bytes a file or sample, for tens of millions of them
     "predictions": 8 * GiB,  # a hundred bytes a sample
