@@ -517,3 +517,14 @@ def test_torch_sees_the_same_operations_in_a_mode_of_its_own(tmp_path: Path):
     assert all(their_text.startswith(our_text) for our_text, their_text in pairs), "ours without a hash for a view"
     unseen = {mine.name for mine, texts in zip(ours, hashes, strict=True) if mine.outputs and not texts}
     assert "aten::_fused_adamw_.default" in unseen, "the reason why it is not enough"
+
+
+@pytest.mark.filterwarnings("ignore:Using `torch.compile")  # with the hooks that follow the modules
+def test_a_compiled_model_has_the_names_that_were_written(tmp_path: Path):
+    recordings = []
+    for name, network in (("plain", Small), ("compiled", lambda: torch.compile(Small(), backend="eager"))):
+        Bench(network).train(tmp_path / name)
+        recordings.append(read_recording(tmp_path / name))
+    plain, compiled = recordings
+    assert compiled.tensors == plain.tensors
+    assert {each.module for each in compiled.operations} == {each.module for each in plain.operations}

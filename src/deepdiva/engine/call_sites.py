@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepdiva.engine.checkpoint import written_name
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -138,8 +140,10 @@ class CallSites:
 
         self._lines = SourceLines(root)
         self._model = model
-        self._paths = {id(module): path for path, module in model.named_modules() if path}
-        self._owners = {id(parameter): name.rpartition(".")[0] for name, parameter in model.named_parameters()}
+        written = ((written_name(f"{path}.").removesuffix("."), module) for path, module in model.named_modules())
+        self._paths = {id(module): path for path, module in written if path}
+        named = model.named_parameters()
+        self._owners = {id(parameter): written_name(name).rpartition(".")[0] for name, parameter in named}
         self._modules: list[str] = []
         self._phase = "load"
         self._first_node: int = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]

@@ -76,6 +76,15 @@ def save(directory: Path, step: int, model: nn.Module, training: Mapping[str, An
     return path
 
 
+def written_name(name: str) -> str:
+    """The name of a part of a model without what `torch.compile` puts before it.
+
+    >>> written_name("encoder._orig_mod.0.weight")
+    'encoder.0.weight'
+    """
+    return name.replace(_COMPILED, "")
+
+
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """The model's state dictionary, by the names that it has without `torch.compile`.
 
@@ -202,7 +211,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     ]
     if problems:
         raise UserErrors(problems, f"the weights of {source} do not fit the model ({len(problems)} differences)")
-    model.load_state_dict({name: state[name.replace(_COMPILED, "")] for name in model.state_dict()}, strict=True)
+    model.load_state_dict({name: state[written_name(name)] for name in model.state_dict()}, strict=True)
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:
@@ -234,7 +243,7 @@ def read_weights(source: Path) -> dict[str, Tensor]:
 
 
 def _by_written_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.replace(_COMPILED, ""): tensor for name, tensor in state.items()}
+    return {written_name(name): tensor for name, tensor in state.items()}
 
 
 def _manifest(step: int, contents: Mapping[str, bytes]) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.engine.call_sites import CallSites
+from deepdiva.engine.checkpoint import written_name
 from deepdiva.engine.tensor_origins import Origins, State, hash_bytes, text_of
 from deepdiva.runs.operations import GENERATOR, Operation, Recording, write_operations
 
@@ -153,14 +154,14 @@ class _Recorder:
         self._origins = Origins()
         self._operations: list[Operation] = []
         self._tensors: dict[str, str] = {}
-        self._names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._names = {id(parameter): written_name(name) for name, parameter in model.named_parameters()}
         self._paused = False
         for name, parameter in model.named_parameters():
-            self._begin_with(f"parameter {name}", parameter)
+            self._begin_with(f"parameter {written_name(name)}", parameter)
             if parameter.grad is not None:
-                self._begin_with(f"gradient of {name}", parameter.grad)
+                self._begin_with(f"gradient of {written_name(name)}", parameter.grad)
         for name, buffer in model.named_buffers():
-            self._begin_with(f"buffer {name}", buffer)
+            self._begin_with(f"buffer {written_name(name)}", buffer)
 
     def recording(self, error: str | None) -> Recording:
         """All that was noted."""

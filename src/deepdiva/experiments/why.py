@@ -135,7 +135,11 @@ def _disagreement(search: _Search, first: Replay | None, name: str = "A") -> tup
         return None
     again = search.repeat(world, f"{name} again", trace=True)
     if again is None or again.fingerprints == first.fingerprints:
-        search.notes.append(f"{name} does not get the bits of its own record in the present environment")
+        if "torch.compile" in world.run.record["determinism"].get("rehearsal", {}).get("by_processor", ()):
+            note = f"{name} is compiled: its operations can only be followed as it was written, with other bits"
+        else:
+            note = f"{name} does not get the bits of its own record in the present environment"
+        search.notes.append(note)
         return None
     return first, again
 
