@@ -89,12 +89,20 @@ def test_data_are_exchanged_where_both_versions_are_there(worlds: tuple[World, W
         assert world.data_of == a.run
 
 
-def test_all_together_is_a_with_the_data_of_b(worlds: tuple[World, World]) -> None:
+def test_all_together_exchanges_what_it_is_given_and_nothing_else(worlds: tuple[World, World]) -> None:
     a, b = worlds
-    world = together(b.with_setting("data", "mine"), a, [code("trembling.py")])
+    given = [
+        code("trembling.py"),
+        Difference("config", "optimizer.lr", "0.02", "0.5"),
+        Difference("config", "data", None, "mine"),
+        Difference("environment", "MKL_CBWR", "AVX2", None, part="variable"),
+        Difference("environment", "torch", "1", "2", part="package"),
+    ]
+    world = together(b.with_setting("data", "mine").with_setting("workers", 2), a, given)
     assert world.code == a.code
-    assert world.config == {**a.config, "data": "mine"}
-    assert together(b, a, []).code == b.code
+    assert (world.config["optimizer"]["lr"], world.variables["MKL_CBWR"]) == (0.02, "AVX2")
+    assert (world.config["data"], world.config["workers"], world.config["seed"]) == ("mine", 2, 1)
+    assert together(b, a, []) == b
 
 
 def test_only_what_can_change_a_result_is_suspected_unless_nothing_else_differs() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,23 @@ def test_a_setting_is_named_and_confirmed(changed: dict[str, Any], name: str) ->
     assert [cause.what for cause in found.causes] == [name], found
     assert name in answer
     assert "confirmed" in answer
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_nothing_is_confirmed_where_b_computes_the_bits_of_a_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = trained({}), trained({"seed": 1})
+
+    def elsewhere(request: Request, progress: Any) -> RunFolder:
+        """A machine on which B gets its own bits from a checkpoint, and A's from its first step."""
+        seed = request.config["seed"] if request.start else 0
+        with chdir(request.directory):
+            return fresh._train(replace(request, config={**request.config, "seed": seed}))
+
+    monkeypatch.setattr(replay, "train_fresh", elsewhere)
+    found, answer = explained(a, b)
+    assert found.causes == []
+    assert "not confirmed" in answer
+    assert any("in the present environment B computes A's bits" in note for note in found.notes)
 
 
 @pytest.mark.usefixtures("at_hand")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -51,31 +51,23 @@ def toggled(b: World, a: World, difference: Difference) -> Iterator[World]:
     Raises:
         UserError: It cannot be exchanged here.
     """
-    if difference.kind in ("config", "seed"):
-        yield _with_setting(b, a, _outside_lists(difference.what))
-    elif difference.kind == "code":
+    if difference.kind == "code":
         with _with_file(b, a, difference) as world:
             yield world
     elif difference.kind == "data":
         yield _with_data(b, a)
-    elif difference.what == "threads":
-        yield b.with_setting("threads", a.config.get("threads"))
-    elif difference.part == "variable":
-        yield b.with_variables({difference.what: difference.a})
-    elif difference.what == "capability":
-        capability = _CAPABILITIES.get(str(difference.a))
-        if capability is None:
-            raise UserError(f"the instruction set {difference.a} cannot be asked for")
-        yield b.with_variables({"ATEN_CPU_CAPABILITY": capability})
     else:
-        raise UserError(f"{difference.what} cannot be exchanged in this environment")
+        yield _exchanged(b, a, difference)
 
 
 def together(b: World, a: World, differences: Sequence[Difference]) -> World:
-    """B with all settings, variables and code of A; its data stay."""
+    """B with what A had in all these respects, and in no other; its data stay, and of the code all files go along."""
     world = b.with_code(a) if any(item.kind == "code" for item in differences) else b
-    data = world.config.get("data")
-    return replace(world, config={**a.config, "data": data}, variables=a.variables)
+    for difference in differences:
+        if difference.kind not in ("code", "data") and difference.what != "data":
+            with suppress(UserError):  # what cannot be exchanged alone cannot be exchanged with others
+                world = _exchanged(world, a, difference)
+    return world
 
 
 def verdict_of(replayed: Replay, a: World, b: World) -> tuple[bool, str]:
@@ -83,6 +75,22 @@ def verdict_of(replayed: Replay, a: World, b: World) -> tuple[bool, str]:
     if replayed.agrees_with(a.run):
         return True, ""
     return False, "B still computes its own bits" if replayed.agrees_with(b.run) else "B computes other bits again"
+
+
+def _exchanged(b: World, a: World, difference: Difference) -> World:
+    """B with one setting, variable or number of threads of A."""
+    if difference.kind in ("config", "seed"):
+        return _with_setting(b, a, _outside_lists(difference.what))
+    if difference.what == "threads":
+        return b.with_setting("threads", a.config.get("threads"))
+    if difference.part == "variable":
+        return b.with_variables({difference.what: difference.a})
+    if difference.what != "capability":
+        raise UserError(f"{difference.what} cannot be exchanged in this environment")
+    capability = _CAPABILITIES.get(str(difference.a))
+    if capability is None:
+        raise UserError(f"the instruction set {difference.a} cannot be asked for")
+    return b.with_variables({"ATEN_CPU_CAPABILITY": capability})
 
 
 def _outside_lists(path: str) -> str:

@@ -109,7 +109,7 @@ def _search(search: _Search, plain: Explanation) -> Explanation:
     of_b = search.repeat(search.b, "B", trace=True)
     moody = _disagreement(search, of_a) or _disagreement(search, of_b, "B")
     pair = moody or ((of_a, of_b) if of_a is not None and of_b is not None else None)
-    suspects = [] if moody else _suspects(search, plain.differences, of_b)
+    suspects = [] if moody else _suspects(search, plain, of_b)
     operation = began = None
     if pair is not None and pair[0].recording is not None and pair[1].recording is not None:
         one, other = pair[0].recording, pair[1].recording
@@ -144,18 +144,41 @@ def _disagreement(search: _Search, first: Replay | None, name: str = "A") -> tup
     return first, again
 
 
-def _suspects(search: _Search, found: Sequence[Difference], of_b: Replay | None) -> list[Suspect]:
+def _suspects(search: _Search, plain: Explanation, of_b: Replay | None) -> list[Suspect]:
     """Gives B what A had, one difference after the other; all together where no single one is enough."""
-    candidates = suspects_among(found)
+    candidates = suspects_among(plain.differences)
     if of_b is not None and not of_b.agrees_with(search.b.run) and of_b.agrees_with(search.a.run):
-        note = "in the present environment B computes A's bits: what was not restored is the cause"
-        return [Suspect(item, item.kind == "environment", note) for item in candidates if item.kind == "environment"]
+        return _of_environment(search, plain.differences)
+    suspects = _exchanged(search, candidates)
+    if not any(suspect.confirmed for suspect in suspects):
+        return suspects
+    # From a checkpoint B may get its own bits and from its first step A's: then no exchange is what made it do so.
+    whole = of_b is not None and 1 in of_b.fingerprints and plain.divergence and plain.divergence.level != "start"
+    control = None if whole else search.repeat(search.b, "B as it is, from its first step", trace=False)
+    return _of_environment(search, plain.differences) if control and control.agrees_with(search.a.run) else suspects
+
+
+def _of_environment(search: _Search, found: Sequence[Difference]) -> list[Suspect]:
+    """Where B computes A's bits here, just as it is: the cause is what was not restored, if only one thing was not."""
+    search.notes.append("in the present environment B computes A's bits: what was not restored is the cause")
+    items = [item for item in found if item.kind == "environment" and not item.harmless]
+    items = [item for item in items if item.part != "variable" and item.what != "threads"]  # those were restored
+    if len(items) == 1:
+        return [Suspect(items[0], True, "it is the only difference that was not restored")]
+    return [Suspect(item, None, "one of those that were not restored") for item in items]
+
+
+def _exchanged(search: _Search, candidates: Sequence[Difference]) -> list[Suspect]:
+    """What came of each exchange, and of all together."""
     suspects = [_try(search, difference) for difference in candidates]
     if len(suspects) > 1 and not any(suspect.confirmed for suspect in suspects):
         replayed = search.repeat(together(search.b, search.a, candidates), "B with all that A had", trace=False)
         if replayed is not None and replayed.agrees_with(search.a.run):
             note = "only all of them together make B compute A's bits"
-            return [Suspect(item.difference, item.confirmed is False, note) for item in suspects]
+            tried = [item.confirmed is False and item.difference.kind != "data" for item in suspects]
+            return [
+                Suspect(item.difference, True, note) if was else item for item, was in zip(suspects, tried, strict=True)
+            ]
     return suspects
 
 
