@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deepdiva.config.yaml_writer import write
+from deepdiva.data.footprint import Entry, Footprint
 from deepdiva.errors import RunFailed, UserError
 from deepdiva.experiments import replication
 from deepdiva.experiments.fresh import Request
@@ -77,6 +78,9 @@ def test_only_runs_that_differ_in_the_seed_alone_count_and_each_seed_once(record
     amend(recorded(seed=5).path, status="failed")
     changed = recorded(seed=6)
     amend(changed.path, digests={**changed.digests, "code": "other"})
+    data = recorded(seed=7).path / "data"
+    data.mkdir(exist_ok=True)
+    (data / "footprint-0.json").write_text(Footprint({"a.png": Entry(1, "0" * 64)}).to_json())
     assert [one.id for one in siblings(run)] == [run.id, other.id]
 
 

@@ -78,7 +78,7 @@ def provenance(run: RunFolder) -> Provenance:
         UserError: The run holds no record of its code.
     """
     record = code_record(run)
-    git = record.get("git") or {}
+    git = {name: str(value) for name, value in table(record.get("git")).items() if value is not None}
     return Provenance(
         commit=git.get("commit"),
         branch=git.get("branch"),

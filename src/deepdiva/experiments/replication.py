@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from deepdiva.config.influence import WITHOUT_INFLUENCE
+from deepdiva.data.expected import footprints_of_run
 from deepdiva.errors import RunFailed, UserError, did_you_mean
 from deepdiva.experiments.envelope import RERUNS
 from deepdiva.experiments.equivalence import Tost, replicates_needed, tost
@@ -134,8 +135,11 @@ def _not_sibling(run: RunFolder, original: RunFolder) -> str | None:
         return "it has other code"
     try:
         ours, theirs = _but_seed(run.config()), _but_seed(original.config())
+        roots = [[kept.root for kept in footprints_of_run(one.path)] for one in (run, original)]
     except UserError:
-        return "its configuration cannot be read"
+        return "its configuration, or what it says of its data, cannot be read"
+    if roots[0] != roots[1]:
+        return "it read other data"
     names = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
     return f"it has another {', '.join(names)}" if names else None
 
