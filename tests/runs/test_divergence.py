@@ -60,6 +60,13 @@ def test_equal_runs_part_nowhere(pair):
     assert pair() is None
 
 
+def test_a_value_that_is_null_is_not_one_that_is_missing(pair):
+    changed = fingerprints()
+    changed[1]["more"] = None
+    found = pair(b=changed)
+    assert (found.what, found.step, found.a, found.b) == ("more", 2, None, None)
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(step=st.integers(1, 12), names=st.sets(st.sampled_from(FIELDS), min_size=1), later=st.integers(0, 5))
 def test_a_difference_is_found_at_exactly_its_step(pair, step, names, later):

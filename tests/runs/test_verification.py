@@ -123,6 +123,15 @@ def test_files_that_are_no_files(killed, tmp_path):
     assert "in" not in found
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_folder_in_place_of_a_log_is_damaged(killed, count):
+    (killed / "events.jsonl").unlink()
+    (killed / "events.jsonl").mkdir()
+    for number in range(count):
+        (killed / "events.jsonl" / str(number)).write_text("")
+    assert states(killed)["events.jsonl"] == "damaged"
+
+
 def test_a_listed_file_that_became_a_link_is_damaged(killed, tmp_path):
     (tmp_path / "same").write_bytes(b"abc")
     place = killed / "checkpoints" / "step-00000001" / "model.safetensors"

@@ -21,6 +21,7 @@ Level = Literal["start", "batch", "loss", "state", "epoch", "metrics", "digests"
 
 Record = Mapping[str, Any]
 
+_ABSENT = object()
 _SHA_256 = 64  # hexadecimal digits
 _DIGITS = 16  # that are shown of them
 
@@ -189,7 +190,7 @@ def _difference(a: RunFolder, b: RunFolder, walk: _Walk, ours: Record, theirs: R
     if _is_of_epoch(ours):
         return _epoch_difference(walk, ours, theirs)
     names = [*_STEP_LEVELS, *sorted((ours.keys() | theirs.keys()) - _STEP_LEVELS.keys())]
-    name = next(name for name in names if ours.get(name) != theirs.get(name))
+    name = next(name for name in names if ours.get(name, _ABSENT) != theirs.get(name, _ABSENT))
     level = _STEP_LEVELS.get(name, "state")
     values = ours.get(name), theirs.get(name)
     losses = [loss_of(value) for value in values] if name == "loss" else [None, None]
@@ -218,7 +219,7 @@ def _text(value: Any, number: float | None) -> str | None:
 def _epoch_difference(walk: _Walk, ours: Record, theirs: Record) -> Divergence:
     """What the end of an epoch says: weights before the state that they are a part of."""
     names = [*("epoch", "weights", "state"), *sorted(ours.keys() | theirs.keys())]
-    name = next(name for name in names if ours.get(name) != theirs.get(name))
+    name = next(name for name in names if ours.get(name, _ABSENT) != theirs.get(name, _ABSENT))
     level: Level = "start" if ours["step"] == 0 else "epoch"
     if level == "epoch" and name == "state":
         detail = "the weights are equal: only the state of the optimizer or of the schedule differs"

@@ -153,7 +153,10 @@ def _unlisted(folder: Path, names: list[str], facts: Mapping[str, Any], manifest
 
 
 def _log(folder: Path, names: list[str], facts: Mapping[str, Any]) -> Iterator[Part]:
-    (name,) = names
+    name = names[0]
+    if "/" in name:
+        yield Part(name.partition("/")[0], "damaged", "it is a folder, and should be a log")
+        return
     path = folder / name
     try:
         whole = intact_size(path)
