@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deepdiva import Config, RunFolder
-from deepdiva.data import manifest
+from deepdiva.data import expected, manifest
 from deepdiva.data.files import WRITTEN_PROOF
 from deepdiva.data.footprint import footprint
 from deepdiva.errors import UserError, UserErrors
@@ -178,3 +179,14 @@ def test_a_set_known_by_its_name_is_compared_wherever_it_lies(plane, tmp_path):
         DataProof(repeats=first).check_read(run, [read])
     with Run.create("other", data="other", allow_dirty=True, tensorboard=False) as run:
         DataProof(repeats=first).check_read(run, [read])
+
+
+def test_a_folder_that_has_the_name_of_another_set_is_not_that_set(plane, tmp_path):
+    """As a folder `digits`, once a run has read it, beside the bundled digits, which are one file elsewhere."""
+    named = plane.rename(plane.with_name("digits"))
+    expected.remember(footprint(named), "digits", origin="run before")
+    bundled = tmp_path / "digits.csv"
+    bundled.write_text("1,2\n")
+    read = replace(footprint(bundled), source="digits")
+    with Run.create("named", data="digits", allow_dirty=True, tensorboard=False) as run:
+        DataProof().check_read(run, [read])

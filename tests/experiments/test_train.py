@@ -351,3 +351,9 @@ def test_early_stopping_ends_the_training_and_the_run_is_completed(run_task: Tra
     assert run.status == "completed"
     assert "stopped early" in (run.path / "log.txt").read_text()
     assert len(list(run.events("train/loss"))) < 30
+
+
+def test_a_number_of_threads_that_a_level_does_not_have_is_told(run_task: Train) -> None:
+    run = run_task(epochs=0, determinism="portable", threads=2)
+    assert run.config()["threads"] == 1
+    assert any("runs on one thread, not 2" in reason for reason in run.record["determinism"]["reasons"])

@@ -84,7 +84,9 @@ def test_a_repetition_differs_in_nothing(trained):
 
 def test_what_was_changed_stands_first(trained):
     assert names(trained(), trained(seed=1)) == ["seed"]
-    assert names(trained(), trained(threads=2)) == ["threads"]
+    threads, *operations = differences(trained(), trained(threads=2))
+    assert threads.what == "threads"
+    assert {item.kind for item in operations} == {"numerics"}  # what the number of threads did to single operations
     assert names(trained(), trained(optimizer={"class": "AdamW", "lr": 0.0123})) == ["optimizer.lr"]
     assert names(trained(), trained(workers=1)) == ["workers"]
     assert names(trained(), trained(code="x = 1\ny = 2\n"))[0] == "helper.py"

@@ -51,7 +51,7 @@ class DataProof:
         """
         if data is None or self.allow_changed or not Path(data).exists() or not manifest.load(Path(data)):
             return
-        expectation = self._expectation(data)
+        expectation = self._expectation(data, there=True)
         if expectation is not None:
             _, changes = expected.check(expectation, data)
             if changes:
@@ -67,7 +67,8 @@ class DataProof:
         for footprint in footprints:
             if footprint.kind == "contents":  # made from settings: it changes with them
                 continue
-            expectation = self._expectation(footprint.source, run.facts.get("data"))
+            there = _lies_there(footprint)
+            expectation = self._expectation(footprint.source, data=run.facts.get("data"), there=there)
             changes = Changes() if expectation is None else expectation.changes_to(footprint)
             if expectation is not None and changes:
                 if not self.allow_changed:
@@ -79,8 +80,8 @@ class DataProof:
         if allowed:
             run.record(changed_data=allowed)
 
-    def _expectation(self, source: str, data: str | None = None) -> Expectation | None:
-        """What should be at `source`, which a run has read for its `data`."""
+    def _expectation(self, source: str, *, there: bool, data: str | None = None) -> Expectation | None:
+        """What should be at `source`, which a run has read for its `data`; `there` says whether it is a path."""
         if self.repeats is not None:
             known = expected.footprints_of_run(self.repeats.path)
             kept = [footprint for footprint in known if footprint.source == source]
@@ -89,7 +90,7 @@ class DataProof:
                 kept = known
             if kept:
                 return Expectation.of(kept[0], f"run {self.repeats.id}")
-        return expected.expectation_for(source) if Path(source).exists() else None
+        return expected.expectation_for(source) if there else None
 
     def _refusal(self, source: str, expectation: Expectation, changes: Changes) -> UserErrors:
         where = printable(source)

@@ -93,10 +93,10 @@ def train_resolved(
         code: The copy of the code (`code/` of another run) that the current directory was restored from.
         excerpt: The part of the training that is wanted; the whole of it by default.
     """
-    resolved = _settle(resolved)
+    wished, resolved = resolved.config.threads, _settle(resolved)
     config = resolved.config
     device = find_device(config.device)
-    granted = determinism.apply(config.determinism, config.threads, device=device.type)
+    granted = determinism.apply(config.determinism, wished, device=device.type)
     run = Run.create(
         config.experiment or tasks.experiment_name(config.task.target),
         config=config,
