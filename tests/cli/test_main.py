@@ -67,7 +67,19 @@ def test_the_word_error_is_red_on_a_terminal(raising, monkeypatch: pytest.Monkey
 def test_help_and_version(cli: Cli):
     answer = cli("--help")
     assert answer.code == 0
-    for command in ("run", "resume", "runs", "board", "new", "check", "doctor", "chaos", "why", "reproduce", "completion"):
+    for command in (
+        "run",
+        "resume",
+        "runs",
+        "board",
+        "new",
+        "check",
+        "doctor",
+        "chaos",
+        "why",
+        "reproduce",
+        "completion",
+    ):
         assert f"\n    {command}" in answer.out
     assert "__complete" not in answer.out
     assert cli("--version").out.startswith("deepdiva ")
