@@ -162,3 +162,20 @@ def test_a_run_that_kept_few_checkpoints_has_long_segments(run_task: Train):
     run = run_task(epochs=3)
     assert segments(run)[0].start == 0
     assert audit(run, len(segments(run)), seed=1).verdict == "BIT-IDENTICAL"
+
+
+def test_what_this_machine_lacks_says_nothing_of_the_run(kept: RunFolder, monkeypatch: pytest.MonkeyPatch):
+    def train(request: fresh.Request, **_: Any) -> RunFolder:
+        raise UserError("there is no such device")
+
+    monkeypatch.setattr("deepdiva.experiments.audit.train_fresh", train)
+    found = audit(kept, 2, seed=1)
+    assert (found.verdict, found.exit_code) == ("INCONCLUSIVE", 3)
+    assert {replay.failure for replay in found.replays} == {"there is no such device"}
+
+
+def test_a_checkpoint_without_a_file_is_seen(kept: RunFolder):
+    (kept.path / "checkpoints" / "step-00000012" / "training.safetensors").unlink()
+    faults = {replay.segment.end: replay.faults for replay in audit(kept, 4, seed=1).replays}
+    assert "training.safetensors is missing" in faults[12][0]
+    assert faults[18]  # it cannot be begun from

@@ -157,3 +157,28 @@ def test_a_run_whose_settings_cannot_be_read_is_passed_over(recorded: Recorded):
     (other.path / "config.yaml").write_text(write({"a": 1}) + "]")
     (other.path / "manifest.json").unlink()
     assert siblings(run) == [run]
+
+
+def test_a_replicate_without_the_metric_is_a_failure_and_not_left_out(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+):
+    run = recorded(seed=0)
+    recorded(seed=1)
+    train = trained(recorded, [0.9, 0.9])
+
+    def without(request: Request, **more: Any) -> RunFolder:
+        done = train(request, **more)
+        amend(done.path, results={"test/accuracy": None, "other": 1.0})
+        return RunFolder(done.path, {**done.record, "results": {"other": 1.0}})
+
+    monkeypatch.setattr(replication, "train_fresh", without)
+    request = Request(dict(run.config()), str(Path.cwd()))
+    found = replicate(run, run, request, Effort(replicates=2, margin=0.05), Heard())
+    assert "has no test/accuracy" in found.failure
+
+
+def test_a_result_that_is_no_number_does_not_count_as_noise(recorded: Recorded):
+    run = recorded(seed=0, accuracy=0.9)
+    recorded(seed=1, accuracy=float("nan"))
+    lines = plan(run, siblings(run), Effort(replicates=2, margin=0.1))
+    assert lines[0].startswith("test/accuracy of 1 original run")

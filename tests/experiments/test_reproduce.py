@@ -278,3 +278,21 @@ def test_evidence_is_json_for_every_reader(run_task: Train):
         raise AssertionError(name)
 
     json.loads((result.run.path / EVIDENCE).read_text(), parse_constant=refuse)
+
+
+def test_a_perturbed_training_that_fails_leaves_a_verdict(run_task: Train, monkeypatch: pytest.MonkeyPatch):
+    from deepdiva.errors import RunFailed
+    from deepdiva.experiments import reproduce as story
+
+    def train(request: fresh.Request, **more: Any) -> RunFolder:
+        if request.kind == "rerun":
+            raise RunFailed("the disk is full")
+        return known(request, **more)
+
+    known = story.train_fresh
+    monkeypatch.setattr(story, "train_fresh", train)
+    result = reproduce(altered(run_task(epochs=1), "lr: 0.02", "lr: 0.0202"))
+    assert (result.verdict.name, result.verdict.exit_code) == ("INCONCLUSIVE", 3)
+    assert "a perturbed training fails: the disk is full" in "\n".join(result.verdict.lines())
+    assert result.run is not None
+    assert result.run.record["verdict"]["verdict"] == "INCONCLUSIVE"

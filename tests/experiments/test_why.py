@@ -275,3 +275,31 @@ def test_without_repetition_only_the_records_are_compared() -> None:
     found = why(trained({}), trained({"seed": 1}), repeat=False)
     assert (found.operation, list(found.suspects)) == (None, [])
     assert conclusion(found) == "the likely cause, not confirmed: seed"
+
+
+@pytest.mark.usefixtures("pictures")
+def test_data_are_exchanged_once_however_many_files_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Request] = []
+
+    def train(request: Request, progress: Any) -> RunFolder:
+        asked.append(request)
+        with chdir(request.directory):
+            return fresh._train(request)
+
+    monkeypatch.setattr(replay, "train_fresh", train)
+    shutil.copytree("pictures", "copied")
+    for name in ("00", "02", "04"):
+        picture(Path(f"copied/train/a/{name}.png"), 100 + int(name))
+    found = why(trained(PICTURES), trained({**PICTURES, "data": "copied"}))
+    data = [suspect for suspect in found.suspects if suspect.difference.kind == "data"]
+    assert {"a/00.png", "a/02.png", "a/04.png"} <= {suspect.difference.what.partition("/")[2] for suspect in data}
+    assert all(suspect.confirmed for suspect in data)
+    assert sum(request.trace is None for request in asked) <= 2  # the exchange, and the control
+
+
+def test_whose_code_it_is_is_said_even_where_it_was_agreed(capsys: pytest.CaptureFixture[str]) -> None:
+    from deepdiva.cli.why import _may_execute
+
+    run = trained({})
+    assert _may_execute((run, run), agreed=True)
+    assert capsys.readouterr().err.count(f"the code of run {run.id}") == 1

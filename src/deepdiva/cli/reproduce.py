@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepdiva.engine.interrupt import Interruption
+
 if TYPE_CHECKING:
     from deepdiva.experiments.audit import Audit
     from deepdiva.experiments.preparation import Preparation, Wishes
@@ -109,6 +111,11 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
 
 def reproduce(arguments: argparse.Namespace) -> int:
     """`deepdiva reproduce RUN`; the exit code says the verdict."""
+    with Interruption(at_once=True):  # what was restored is removed, whichever signal ends it
+        return _reproduce(arguments)
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
     from deepdiva.experiments.preparation import check_reproducible
     from deepdiva.runs.folder import find_run
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.cli.request import CONFIG, CONFIG_HELP, Request, read_request
+from deepdiva.engine.interrupt import Interruption
 from deepdiva.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def add_parser(subparsers: Any) -> None:
 
 def chaos(words: Sequence[str]) -> int:
     """`deepdiva chaos TASK --kills N`; 0 when the training that was killed ends in the same bits, 1 otherwise."""
+    with Interruption(at_once=True):
+        return _chaos(words)
+
+
+def _chaos(words: Sequence[str]) -> int:
     request = read_request(words, CHAOS_OPTIONS)
     if "--help" in request.flags:
         return _help(_CHAOS_USAGE, CHAOS_OPTIONS)
@@ -85,6 +91,11 @@ def chaos(words: Sequence[str]) -> int:
 
 def neutral(request: Request, options: Sequence[str]) -> int:
     """`deepdiva check --neutral TASK`; 0 when no way of watching the training changes a bit, 1 otherwise."""
+    with Interruption(at_once=True):
+        return _neutral(request, options)
+
+
+def _neutral(request: Request, options: Sequence[str]) -> int:
     from deepdiva.cli.console import print_json, say, styled
 
     config = _config(request, options)
@@ -114,6 +125,11 @@ def is_about_a_task(words: Sequence[str]) -> bool:
 
 def doctor(words: Sequence[str]) -> int:
     """`deepdiva doctor TASK`; 0 when all is as it should be, 1 otherwise."""
+    with Interruption(at_once=True):
+        return _doctor(words)
+
+
+def _doctor(words: Sequence[str]) -> int:
     from deepdiva.cli.console import print_json, say, styled
 
     request = read_request(words, DOCTOR_OPTIONS)

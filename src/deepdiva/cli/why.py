@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from deepdiva.engine.interrupt import Interruption
+
 if TYPE_CHECKING:
     from deepdiva.experiments.why import Explanation
     from deepdiva.runs.difference import Difference
@@ -39,6 +41,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def explain(arguments: argparse.Namespace) -> int:
     """`deepdiva why A B`; 0 when nothing differs, 1 otherwise."""
+    with Interruption(at_once=True):  # what was restored is removed, whichever signal ends it
+        return _explain(arguments)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
     from deepdiva.cli.console import print_json
     from deepdiva.engine.progress import ConsoleProgress
     from deepdiva.experiments.why import why
@@ -56,10 +63,12 @@ def explain(arguments: argparse.Namespace) -> int:
 
 def _may_execute(runs: Sequence[RunFolder], *, agreed: bool) -> bool:
     """Whether the code of both may run: their step is repeated with it."""
-    from deepdiva.cli.consent import ask
+    from deepdiva.cli.consent import ask, whose_code
     from deepdiva.cli.console import note
 
     if agreed:
+        for line in dict.fromkeys(line for run in runs for line in whose_code(run)):
+            note(line)
         return True
     answer = ask(runs, "repeat one step of each with this code?")
     if answer is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepdiva.engine import checkpoint
-from deepdiva.errors import RunFailed, UserError
+from deepdiva.errors import UserError
 from deepdiva.experiments.audit_odds import caught_probability
 from deepdiva.experiments.fresh import Request, train_fresh
 from deepdiva.experiments.preparation import Listener, Preparation, Silence, Wishes, prepared
@@ -20,6 +20,7 @@ from deepdiva.experiments.verdict import BIT_IDENTICAL, DIFFERENT, EXIT_CODES, I
 from deepdiva.runs import integrity
 from deepdiva.runs.difference import table
 from deepdiva.runs.folder import RunFolder
+from deepdiva.runs.storage import StorageError
 
 SHARE = 0.1
 """Share of changed segments for which the odds are told."""
@@ -172,12 +173,18 @@ def _replay(original: RunFolder, segment: Segment, request: Request) -> Replay:
         logging = {**table(request.config.get("logging")), **QUIET}
         config = {**request.config, "runs_dir": folder, "logging": logging}
         try:
+            if start is not None:
+                checkpoint.load(Path(start))
+        except UserError as error:  # a file of the run that does not fit its checksum
+            return Replay(segment, (error.message,))
+        try:
             request = replace(request, config=config, kind="replay", start=start, until=segment.end)
             done = train_fresh(request)
-            return Replay(segment, tuple(_faults(original, done, segment)))
-        except RunFailed as error:
+        except UserError as error:  # what this machine lacks says nothing of the run
             return Replay(segment, failure=error.message)
-        except UserError as error:  # a file that does not fit its checksum, say
+        try:
+            return Replay(segment, tuple(_faults(original, done, segment)))
+        except StorageError as error:
             return Replay(segment, (error.message,))
 
 
@@ -230,6 +237,9 @@ def _of_checkpoint(original: RunFolder, replay: RunFolder, segment: Segment) -> 
             # A replay keeps nothing in mid-epoch, where the run was interrupted; neither need there be one of step 0.
             if not there.exists() or (step == 0 and not here.exists()):
                 continue
+            if not here.exists():
+                yield f"the checkpoint of step {step} is not whole: {name} is missing"
+                return
             if integrity.measure(here, original.path) != integrity.measure(there, replay.path):
                 yield f"the checkpoint of step {step} does not hold the state that the training comes to ({name})"
     folder = _checkpoint(original, segment.end)

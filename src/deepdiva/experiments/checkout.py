@@ -23,6 +23,7 @@ from deepdiva.runs.folder import RunFolder
 from deepdiva.runs.repetition import named_paths
 
 _ABOVE = "above"
+_MOST_LEVELS = 32  # that a path may lead up: a stranger's may name thousands
 _TOO_BIG = "over "
 
 
@@ -150,6 +151,8 @@ def _restore(run: RunFolder, top: Path, data: Path | None) -> Checkout:
     names = [*named_paths(run.config()), *_outside(record, inside)]
     # What lies beside or above the project is linked at the same place relative to it, and must stay below `top`.
     levels = max((_levels_up(inside, name) for name in names), default=0)
+    if levels > _MOST_LEVELS:
+        raise UserError(f"the configuration of run {run.id} names a path {levels} folders above its project")
     root = top.joinpath(*[_ABOVE] * levels, old_root.name if old_root and old_root.name else "project")
     # The code is about to be executed, by somebody who agreed: its links may lead wherever they led.
     capsule.restore(run.path / "code", root, follow=True)
@@ -207,9 +210,10 @@ def _link_named(
 def _left_out(record: Mapping[str, Any], root: Path, old_root: Path | None) -> tuple[tuple[str, ...], dict[str, str]]:
     """Big files are linked to where they were if they have their recorded size; the rest is named."""
     unproven, missing = [], {}
-    for entry in record.get("left_out", []):
-        name, reason = str(entry["path"]), str(entry["reason"])
-        if "count" in entry or reason.startswith("not a kind of source"):
+    listed = record.get("left_out")
+    for entry in map(table, listed if isinstance(listed, list) else []):
+        name, reason = str(entry.get("path", "")), str(entry.get("reason", ""))
+        if not name or "count" in entry or reason.startswith("not a kind of source"):
             continue
         target = None if old_root is None else old_root / name
         place = Path(os.path.normpath(root / name))

@@ -6,11 +6,12 @@ import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite, nan
 from typing import Any
 
 from deepdiva.config.influence import WITHOUT_INFLUENCE
 from deepdiva.data.expected import footprints_of_run
-from deepdiva.errors import RunFailed, UserError, did_you_mean
+from deepdiva.errors import UserError, did_you_mean
 from deepdiva.experiments.envelope import RERUNS
 from deepdiva.experiments.equivalence import Tost, replicates_needed, tost
 from deepdiva.experiments.fresh import Request, train_fresh
@@ -152,7 +153,7 @@ def plan(original: RunFolder, siblings: Sequence[RunFolder], effort: Effort) -> 
     """What is known of the test before its runs are made: the noise, how many would do, which are missing."""
     assert effort.margin is not None
     metric = metric_of(original, effort.metric)
-    values = [float(run.results[metric]) for run in siblings if metric in run.results]
+    values = [float(run.results[metric]) for run in siblings if isfinite(run.results.get(metric, nan))]
     lines = [f"{metric} of {len(values)} original {_runs(len(values))}, {effort.replicates} are made here"]
     if len(values) >= 2:
         mean = sum(values) / len(values)
@@ -213,8 +214,11 @@ def replicate(original: RunFolder, run: RunFolder, request: Request, effort: Eff
         config = {**request.config, "seed": seed}
         try:
             done.append(train_fresh(replace(request, config=config, kind="replicate", parent=run.id)))
-        except RunFailed as error:
+        except UserError as error:
             failure = f"with seed {seed} the training fails: {error.message}"
+            break
+        if metric not in done[-1].results:  # never left out silently: the rest would be a choice among the runs
+            failure = f"with seed {seed} the training has no {metric}"
             break
         listener.line(f"seed {seed}: {metric} {done[-1].results[metric]:.6g}   {done[-1].path.name}")
     values = [[float(one.results[metric]) for one in side if metric in one.results] for side in (originals, done)]

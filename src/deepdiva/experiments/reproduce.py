@@ -15,12 +15,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from deepdiva.engine.progress import SilentProgress
-from deepdiva.errors import RunFailed
+from deepdiva.errors import RunFailed, UserError
 from deepdiva.experiments import replication
 from deepdiva.experiments.envelope import MOST_RERUNS, RERUNS, EnvelopeResult, Trajectory, inside, trajectory
 from deepdiva.experiments.fresh import Request, train_fresh
@@ -204,7 +205,11 @@ def _measure_rounding(
     with TemporaryDirectory(prefix="deepdiva-reruns-") as folder:
         while True:
             while len(reruns) < effort.reruns:
-                reruns.append(_rerun(preparation.request, run, len(reruns) + 1, Path(folder), listener))
+                try:
+                    reruns.append(_rerun(preparation.request, run, len(reruns) + 1, Path(folder), listener))
+                except UserError as error:  # what was trained so far is not lost by it
+                    problem = f"a perturbed training fails: {error.message}"
+                    return EnvelopeResult(False, None, inf, 0, len(reruns), None, problem, problem)
             result = inside(there, here, reruns, precision=precision)
             if result.inside or not result.gradual or len(reruns) >= most:
                 return result

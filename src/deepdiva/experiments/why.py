@@ -170,7 +170,11 @@ def _of_environment(search: _Search, found: Sequence[Difference]) -> list[Suspec
 
 def _exchanged(search: _Search, candidates: Sequence[Difference]) -> list[Suspect]:
     """What came of each exchange, and of all together."""
-    suspects = [_try(search, difference) for difference in candidates]
+    suspects: list[Suspect] = []
+    for difference in candidates:
+        # Data are exchanged as a whole: what came of it holds for every file that differs.
+        same = next((item for item in suspects if item.difference.kind == difference.kind == "data"), None)
+        suspects.append(_try(search, difference) if same is None else replace(same, difference=difference))
     if len(suspects) > 1 and not any(suspect.confirmed for suspect in suspects):
         replayed = search.repeat(together(search.b, search.a, candidates), "B with all that A had", trace=False)
         if replayed is not None and replayed.agrees_with(search.a.run):

@@ -124,12 +124,16 @@ def special_files(folder: Path) -> Iterator[Path]:
     """All that is neither a folder nor a regular file below `folder`; no link is followed."""
     waiting = [folder]
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
-                elif not entry.is_file(follow_symlinks=False):
-                    yield Path(entry.path)
+        place = waiting.pop()
+        try:
+            entries = list(os.scandir(place))
+        except PermissionError as error:
+            raise StorageError(f"{place} cannot be listed: you may not read it", "make it readable first") from error
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):
+                yield Path(entry.path)
 
 
 def regular_files(folder: Path) -> Iterator[str]:
