@@ -388,6 +388,8 @@ def request_of(variant: Variant, level: str, project: Path, place: Path) -> Requ
     values = copy.deepcopy(dict(SETTINGS))
     for path, value in {"determinism": level, "runs_dir": str(place / "runs"), **variant.settings}.items():
         put(values, path, value)
+    if level == "portable" and values["threads"] is not None:
+        values["threads"] = 1  # the one number that the level has; another is told, and lowers it
     if variant.elsewhere:
         copied = place / "elsewhere" / "project"
         shutil.copytree(project, copied)
