@@ -53,6 +53,8 @@ def test_a_worker_goes_on_through_every_signal_that_is_not_its_parents():
         leave_to_parent()
         for number in SIGNALS:
             os.kill(os.getpid(), number)
+        while signal.sigpending():  # a second SIGTERM would be lost in the one that waits
+            time.sleep(0.01)
         os.write(writer, b"alive")
         time.sleep(60)
         os._exit(1)
@@ -62,6 +64,23 @@ def test_a_worker_goes_on_through_every_signal_that_is_not_its_parents():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     os.close(reader)
     os.close(writer)
+
+
+def test_a_worker_does_not_outlive_a_parent_that_was_killed():
+    reader, writer = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        if os.fork() == 0:
+            leave_to_parent()
+            os.write(writer, b"alive")
+        time.sleep(600)
+        os._exit(1)
+    os.close(writer)
+    assert os.read(reader, 5) == b"alive"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert os.read(reader, 1) == b""  # nobody is left who could write
+    os.close(reader)
 
 
 @pytest.mark.parametrize("first", SIGNALS)

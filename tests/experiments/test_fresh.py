@@ -100,6 +100,22 @@ def test_a_process_that_breaks_down_is_told_with_its_last_lines(tmp_path: Path) 
         train_fresh(Request({}, str(tmp_path), python=str(program)))
 
 
+def test_what_a_process_leaves_behind_neither_holds_up_its_end_nor_outlives_it(tmp_path: Path) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nsleep 600 &\necho $! >left\nprintf 'first\\nlast'\nkill -9 $$\n")
+    program.chmod(0o755)
+    with pytest.raises(RunFailed, match="by signal 9") as caught:
+        train_fresh(Request({}, str(tmp_path), python=str(program)))
+    assert caught.value.__notes__[0].splitlines()[1:] == ["    first", "    last"]
+    left = (tmp_path / "left").read_text().strip()
+    _await(lambda: _state(left) in ("", "Z"))
+
+
+def _state(process: str) -> str:
+    """One letter, or nothing where there is no such process."""
+    return subprocess.run(["ps", "-o", "stat=", "-p", process], capture_output=True, text=True).stdout[:1]
+
+
 def test_the_variables_of_the_level_are_there_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPDIVA_VARIABLES_BEFORE_TORCH", "portable")
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")  # as that level has left it

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -12,6 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 CTRL_C_EXIT_CODE = 130
 REQUEUE_EXIT_CODE = 75
 """What `EX_TEMPFAIL` of sysexits.h is: nothing is wrong, and the same command again goes on."""
+_ASKED_EVERY = 1.0  # seconds between two looks whether the parent still lives
 
 
 class Interrupted(KeyboardInterrupt):
@@ -67,17 +70,34 @@ class Interruption:
 def leave_to_parent() -> None:
     """For a process that works for a run: it goes on through the signals, which reach every process of a job.
 
-    The run needs its workers to end a step, and ends them itself: SIGTERM counts when the parent sent it.
+    The run needs its workers to end a step, and ends them itself: SIGTERM counts when the parent sent it. A worker
+    whose parent was killed ends by itself, whatever it is busy with.
     """
     for number in SIGNALS:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # macOS does not tell who sent a signal
+    if hasattr(signal, "sigtimedwait"):  # macOS does not tell who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    above = os.getppid()
+    run = multiprocessing.parent_process()  # not the one above where a fork server stands between them
+    threading.Thread(target=_end_with_parent, args=(run.pid if run and run.pid else above, above), daemon=True).start()
 
 
-def _end_with_parent(parent: int) -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass
+def _end_with_parent(run: int, above: int) -> None:
+    """Ends this process when `run` sends SIGTERM, or when `run` or the process above this one has ended."""
+    while os.getppid() == above and _exists(run):
+        if hasattr(signal, "sigtimedwait"):
+            received = signal.sigtimedwait({signal.SIGTERM}, _ASKED_EVERY)
+            if received is not None and received.si_pid == run:
+                break
+        else:
+            time.sleep(_ASKED_EVERY)
     os._exit(0)
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from deepdiva.experiments.data_proof import DataProof
 
 _PATIENCE = 60.0  # seconds that an interrupted process has to end its step
+_ASKED_EVERY = 0.5  # seconds between two questions whether a silent process still lives
 _SHOWN = 40  # last lines of a process that broke down
 
 
@@ -91,7 +93,13 @@ def train_fresh(request: Request, *, progress: Progress | None = None) -> RunFol
         command = [request.python, "-m", "deepdiva.experiments.fresh", str(answer)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, cwd=request.directory, env=environment(request)
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+            cwd=request.directory,
+            env=environment(request),
+            start_new_session=True,  # what it leaves behind can be found
         )
         lines = _converse(process, request, watcher)
         if not answer.exists():
@@ -121,9 +129,9 @@ def _converse(process: subprocess.Popen[bytes], request: Request, progress: Prog
         with suppress(BrokenPipeError):  # it broke down before it could read; its lines say why
             process.stdin.write(json.dumps(asdict(request)).encode() + b"\n")
             process.stdin.flush()
-        for raw in process.stdout:
-            lines.append(raw.decode(errors="replace").rstrip("\n"))
-            progress.line(lines[-1])
+        for line in _lines_of(process):
+            lines.append(line)
+            progress.line(line)
         process.wait()
     except BaseException:
         _end(process)
@@ -132,7 +140,31 @@ def _converse(process: subprocess.Popen[bytes], request: Request, progress: Prog
         with suppress(BrokenPipeError):
             process.stdin.close()
         process.stdout.close()
+        with suppress(ProcessLookupError, PermissionError):  # macOS has the second one for what is gone
+            os.killpg(process.pid, signal.SIGKILL)
     return list(lines)
+
+
+def _lines_of(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """What the process writes, until it ends: a child of its own that outlives it may hold the pipe open for good."""
+    assert process.stdout is not None
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            has_ended = process.poll() is not None  # asked first: what it wrote before is in the pipe then
+            if not selector.select(0 if has_ended else _ASKED_EVERY):
+                if has_ended:
+                    break
+                continue
+            chunk = os.read(process.stdout.fileno(), 1 << 16)
+            if not chunk:
+                break
+            *whole, rest = (rest + chunk).split(b"\n")
+            for raw in whole:
+                yield raw.decode(errors="replace")
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
