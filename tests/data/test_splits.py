@@ -145,3 +145,34 @@ def test_fewer_groups_than_parts_are_refused():
     with pytest.raises(UserError, match="2 groups cannot be split into 3 parts"):
         grouped([0] * 6, [0, 0, 0, 1, 1, 1], (2, 2, 2), seed=0)
     assert [part.tolist() for part in grouped([0] * 3, [0, 1, 1], (3, 0, 0), seed=0)] == [[0, 1, 2], [], []]
+
+
+def groups_in(parts, groups) -> list[set[int]]:
+    return [{groups[place] for place in part} for part in parts]
+
+
+def test_each_part_gets_the_least_number_of_groups():
+    groups = [0] * 9 + [1, 2, 3]
+    assert sorted(map(len, groups_in(grouped([0] * 12, groups, (6, 6), seed=0), groups))) == [1, 3]
+    for seed in range(10):
+        found = groups_in(grouped([0] * 12, groups, (6, 6), seed=seed, least=2), groups)
+        assert [len(owners) for owners in found] == [2, 2]
+    found = groups_in(grouped([0] * 12, groups, (12, 0), seed=0, least=4), groups)
+    assert found == [{0, 1, 2, 3}, set()]  # a part that should hold nothing holds nothing
+
+
+@given(st.lists(st.integers(1, 9), min_size=6, max_size=30), st.integers(1, 3), st.integers(0, 5))
+def test_a_least_number_that_is_met_anyway_changes_nothing(sizes, least, seed):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    counts = counts_of(len(groups), (0.5, 0.5))
+    plain = grouped(groups * 0, groups, counts, seed=seed)
+    found = grouped(groups * 0, groups, counts, seed=seed, least=least)
+    assert sorted(np.concatenate(found).tolist()) == list(range(len(groups)))
+    assert all(len(owners) >= least for owners in groups_in(found, groups))
+    if all(len(owners) >= least for owners in groups_in(plain, groups)):
+        assert all(np.array_equal(one, other) for one, other in zip(plain, found, strict=True))
+
+
+def test_fewer_groups_than_the_least_number_are_refused():
+    with pytest.raises(UserError, match="3 groups cannot be split into 2 parts of at least 2 groups"):
+        grouped([0] * 6, [0, 0, 0, 1, 1, 2], (3, 3), seed=0, least=2)

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deepdiva.data.footprint import footprint
@@ -117,6 +117,51 @@ def test_groups_stay_together_in_every_fold(pages):
         assert label_counts(fold["test"]) == {"a": 6, "b": 12}
 
 
+def made_by(root: Path, pages: list[int]) -> Path:
+    """One class of files, so many by each writer."""
+    return make(root, [f"a/w{owner}_{number}.png" for owner, count in enumerate(pages) for number in range(count)])
+
+
+@pytest.mark.parametrize("pages", [[9, 1, 1, 1], [1, 1, 1, 9], [5, 5, 1, 1], [40, 1, 1, 1, 1]], ids=str)
+def test_both_of_two_folds_leave_groups_for_train_and_val(tmp_path, pages):
+    root = made_by(tmp_path / "few", pages)
+    for seed in range(5):
+        for fold in split(root, Recipe(folds=2, group_by="^(w.)", seed=seed)).folds:
+            owners = [{writer(name) for name in names} for names in fold.values()]
+            assert len(owners) == 3
+            assert sum(map(len, owners)) == len(pages)
+    assert split(root, Recipe(folds=2, val_fraction=0, group_by="^(w.)")).folds
+
+
+@pytest.mark.parametrize(
+    ("pages", "count", "hint"),
+    [
+        ([3, 3, 3], "3 groups", "3 folds need only 3; --val-fraction 0 makes no val"),
+        ([9, 1], "2 groups", "--val-fraction 0 makes no val"),
+        ([5], "1 group", "add groups"),
+    ],
+)
+def test_too_few_groups_for_two_folds_with_val(tmp_path, pages, count, hint):
+    root = made_by(tmp_path / "few", pages)
+    with pytest.raises(UserError) as refused:
+        split(root, Recipe(folds=2, group_by="^(w.)"))
+    assert refused.value.message == (
+        f"{count} cannot be split into 2 folds with a val split: in each, train and val share "
+        "the groups of the other fold, so 4 are needed"
+    )
+    assert refused.value.hint == hint
+    if len(pages) == 3:
+        assert len(split(root, Recipe(folds=3, group_by="^(w.)")).folds) == 3
+    if len(pages) > 1:
+        assert split(root, Recipe(folds=2, val_fraction=0, group_by="^(w.)")).folds
+
+
+def test_two_folds_beside_a_kept_test_split_need_two_groups(tmp_path):
+    names = ["test/a/w0_0.png", *(f"train/a/w{1 + n % 2}_{n}.png" for n in range(6))]
+    folds = split(make(tmp_path / "kept", names), Recipe(folds=2, group_by="^(w.)")).folds
+    assert [sizes(fold) for fold in folds] == [{"train": 3, "val": 3, "test": 1}] * 2
+
+
 def test_the_order_of_classes_may_be_left_to_chance(pages):
     assert label_counts(split(pages, Recipe(stratify=False, seed=1)).folds[0]["test"]) != {"a": 3, "b": 6}
 
@@ -166,6 +211,7 @@ def test_a_table_gives_classes_and_groups(tmp_path):
     is_grouped=st.booleans(),
     seed=st.integers(0, 9),
 )
+@example(owners=[0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3], folds=2, is_grouped=True, seed=0)
 def test_whatever_the_data_nothing_is_lost_and_no_group_straddles(owners, folds, is_grouped, seed):
     with tempfile.TemporaryDirectory() as name:
         root = make(Path(name), [f"{'abc'[n % 3]}/w{owner}_{n}.png" for n, owner in enumerate(owners)])

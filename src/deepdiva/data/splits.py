@@ -94,20 +94,22 @@ def grouped(
     counts: Sequence[int],
     *,
     seed: int,
+    least: int = 1,
 ) -> list[Indices]:
     """As `stratified`, but all samples of a group stay in one part: sizes and proportions are as near as groups allow.
 
     Groups are placed one by one, large ones first, each where it brings the numbers of its classes, and the number
-    of all samples, nearest to what is asked. No part that should hold something stays empty.
+    of all samples, nearest to what is asked. No part that should hold something stays empty, or below `least` groups.
 
     Args:
         labels: The class of every sample: numbers or names.
         groups: The group of every sample: numbers or names.
         counts: The wished size of every part, together the number of samples.
         seed: Chooses among the possible splits.
+        least: Groups that each part holds at the least, except those that should hold nothing.
 
     Raises:
-        UserError: There are fewer groups than parts, or `counts` do not add up to the number of samples.
+        UserError: There are fewer groups than the parts need, or `counts` do not add up to the number of samples.
     """
     places = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
     classes = np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1)
@@ -115,14 +117,17 @@ def grouped(
     number = int(places.max()) + 1 if len(places) else 0
     if sum(counts) != len(places) or len(classes) != len(places) or any(count < 0 for count in counts):
         raise UserError(f"parts of {list(counts)} samples cannot be made of {len(places)} samples")
-    if number < wanted:
-        raise UserError(f"{number} groups cannot be split into {wanted} parts", "ask for fewer parts")
-    part_of = _place_groups(places, classes, np.asarray(counts, dtype=np.float64), seed=seed)
+    if number < wanted * least:
+        each = "" if least == 1 else f" of at least {least} groups"
+        raise UserError(f"{number} groups cannot be split into {wanted} parts{each}", "ask for fewer parts")
+    part_of = _place_groups(places, classes, np.asarray(counts, dtype=np.float64), seed=seed, least=least)
     chosen = part_of[places]
     return [np.flatnonzero(chosen == part).astype(np.int64) for part in range(len(counts))]
 
 
-def _place_groups(groups: Indices, classes: Indices, counts: npt.NDArray[np.float64], *, seed: int) -> Indices:
+def _place_groups(
+    groups: Indices, classes: Indices, counts: npt.NDArray[np.float64], *, seed: int, least: int
+) -> Indices:
     """The part of every group."""
     sizes = np.bincount(groups)
     totals = np.bincount(classes).astype(np.float64)
@@ -133,17 +138,18 @@ def _place_groups(groups: Indices, classes: Indices, counts: npt.NDArray[np.floa
     order = np.lexsort((_keys(len(sizes), seed=seed), -np.floor(np.log2(sizes))))
     by_group = np.split(classes[np.argsort(groups, kind="stable")], np.cumsum(sizes)[:-1])
     part_of = np.zeros(len(sizes), dtype=np.int64)
-    empty = set(np.flatnonzero(counts > 0).tolist())
+    parts = np.flatnonzero(counts > 0).tolist()
+    lacking = dict.fromkeys(parts, least)
     for rank, group in enumerate(order.tolist()):
         kinds, amounts = np.unique(by_group[group], return_counts=True)
         columns, added = np.append(kinds, len(totals)), np.append(amounts, sizes[group])
         # How much the squared distance to what is asked grows in each part.
         growth = ((added - 2 * missing[:, columns]) * added * weights[columns]).sum(axis=1)
-        must = sorted(empty) if len(sizes) - rank <= len(empty) else np.flatnonzero(counts > 0).tolist()
+        must = [place for place in parts if lacking[place]] if len(sizes) - rank <= sum(lacking.values()) else parts
         part = min(must, key=lambda place: (growth[place], place))
         part_of[group] = part
         missing[part, columns] -= added
-        empty.discard(part)
+        lacking[part] = max(0, lacking[part] - 1)
     return part_of
 
 

@@ -102,13 +102,13 @@ class _Pool:
     places: Indices
     recipe: Recipe
 
-    def parts(self, counts: Sequence[int], *, seed: int) -> list[Indices]:
-        """As many parts as there are counts."""
+    def parts(self, counts: Sequence[int], *, seed: int, least: int = 1) -> list[Indices]:
+        """As many parts as there are counts; where groups stay together, each holds at least so many of them."""
         labels = [self.layout.labels[place] or "" if self.recipe.stratify else "" for place in self.places]
         if self.groups is None:
             found = stratified(labels, counts, seed=seed)
         else:
-            found = grouped(labels, [self.groups[place] for place in self.places], counts, seed=seed)
+            found = grouped(labels, [self.groups[place] for place in self.places], counts, seed=seed, least=least)
         return [self.places[part] for part in found]
 
     def narrowed(self, places: Indices) -> _Pool:
@@ -125,7 +125,8 @@ def _folds(pool: _Pool, fixed: Indices) -> list[dict[str, Indices]]:
         return [dict(zip(SPLITS, pool.parts(counts, seed=recipe.seed), strict=False)) | kept]
     if size < recipe.folds:
         raise UserError(f"{size} samples cannot be split into {recipe.folds} folds", "ask for fewer")
-    tests = pool.parts(counts_of(size, [1 / recipe.folds] * recipe.folds), seed=recipe.seed)
+    least = _least_groups(pool, kept=bool(kept))
+    tests = pool.parts(counts_of(size, [1 / recipe.folds] * recipe.folds), seed=recipe.seed, least=least)
     folds: list[dict[str, Indices]] = []
     for number, test in enumerate(tests):
         rest = np.concatenate([other for place, other in enumerate(tests) if place != number])
@@ -138,6 +139,22 @@ def _folds(pool: _Pool, fixed: Indices) -> list[dict[str, Indices]]:
             train, val = pool.narrowed(rest).parts(_filled(shares, (True, True)), seed=recipe.seed)
             folds.append({"train": train, "val": val, "test": test})
     return folds
+
+
+def _least_groups(pool: _Pool, *, kept: bool) -> int:
+    """How many groups each fold needs: two where train and val are made of a single other fold."""
+    if pool.groups is None or kept or pool.recipe.folds != 2 or pool.recipe.val_fraction == 0:
+        return 1
+    number = len({pool.groups[place] for place in pool.places})
+    if number < 4:
+        hints = ["3 folds need only 3"] if number == 3 else []
+        hints += ["--val-fraction 0 makes no val"] if number > 1 else ["add groups"]
+        raise UserError(
+            f"{number} {'group' if number == 1 else 'groups'} cannot be split into 2 folds with a val split: in each, "
+            "train and val share the groups of the other fold, so 4 are needed",
+            "; ".join(hints),
+        )
+    return 2
 
 
 def _counts(recipe: Recipe, size: int, *, kept: bool) -> tuple[int, ...]:
