@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from deepdiva.errors import UserError
+from deepdiva.errors import RunFailed, UserError
 from deepdiva.experiments import fresh
 from deepdiva.experiments.preparation import Preparation, Silence, Wishes
 from deepdiva.experiments.replication import Effort
@@ -281,7 +282,6 @@ def test_evidence_is_json_for_every_reader(run_task: Train):
 
 
 def test_a_perturbed_training_that_fails_leaves_a_verdict(run_task: Train, monkeypatch: pytest.MonkeyPatch):
-    from deepdiva.errors import RunFailed
     from deepdiva.experiments import reproduce as story
 
     def train(request: fresh.Request, **more: Any) -> RunFolder:
@@ -296,3 +296,51 @@ def test_a_perturbed_training_that_fails_leaves_a_verdict(run_task: Train, monke
     assert "a perturbed training fails: the disk is full" in "\n".join(result.verdict.lines())
     assert result.run is not None
     assert result.run.record["verdict"]["verdict"] == "INCONCLUSIVE"
+
+
+def begun_elsewhere(template: RunFolder, tmp_path: Path) -> Path:
+    """The run of another reproduction of the same run, that was begun later, from its own copy of the code."""
+    name = "29991231T235959Z-ffffff"
+    path = shutil.copytree(template.path, template.path.with_name(name))
+    directory = Path(os.path.relpath(tmp_path / "deepdiva-code-other" / "here", path.resolve()))
+    amend(path, id=name, kind="reproduction", directory=directory.as_posix())
+    return path
+
+
+@pytest.mark.parametrize("is_made", [True, False], ids=["that was made", "that was never made"])
+@pytest.mark.parametrize("ending", [RunFailed, KeyboardInterrupt], ids=["failed", "ctrl-c"])
+def test_a_run_without_an_answer_is_not_mistaken_for_that_of_another_reproduction(
+    run_task: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_made: bool, ending: type[BaseException]
+):
+    from deepdiva.experiments import reproduce as story
+
+    original = run_task(epochs=1)
+    known = story.train_fresh
+    paths: dict[str, Path] = {}
+    records: list[bytes] = []
+
+    def train(request: fresh.Request, **more: Any) -> RunFolder:
+        if is_made:
+            paths["own"] = known(request, **more).path
+            amend(paths["own"], status="running")
+        paths["other"] = begun_elsewhere(original, tmp_path)
+        amend(paths["other"], parent=original.id)
+        records.append((paths["other"] / "run.json").read_bytes())
+        raise ending("the process is gone")
+
+    monkeypatch.setattr(story, "train_fresh", train)
+    if ending is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            reproduce(original)
+        assert ("the run is kept" in caught.value.__notes__[0]) is is_made
+        assert paths["other"].name not in "".join(caught.value.__notes__)
+    else:
+        result = reproduce(original)
+        assert result.verdict.name == "INCONCLUSIVE"
+        assert (result.run and result.run.path) == paths.get("own")
+    assert (paths["other"] / "run.json").read_bytes() == records[0]
+    assert not (paths["other"] / EVIDENCE).exists()
+    if is_made:
+        kept = RunFolder.open(paths["own"])
+        assert (kept.path / str(kept.record["directory"])).resolve() == Path.cwd()
+        assert ("verdict" in kept.record) is (ending is RunFailed)

@@ -122,7 +122,7 @@ def _train(request: Request, original: RunFolder, listener: Listener) -> tuple[R
         with _interruptible(original, None, request, before):
             return train_fresh(request, progress=Lines(listener)), None
     except RunFailed as failure:
-        return _newest(request, before), failure
+        return _own(request, before), failure
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def _interruptible(
     try:
         yield
     except KeyboardInterrupt as interruption:
-        found = _newest(request, before) if run is None and request is not None else run
+        found = _own(request, before) if run is None and request is not None else run
         interruption.__notes__ = [f"the run is kept: {found.path}"] if found else []
         interruption.add_note(f"to begin anew: deepdiva reproduce {original.path}")
         if found is not None:
@@ -146,10 +146,20 @@ def _children(request: Request) -> frozenset[str]:
     return frozenset(run.id for run in find_runs(str(request.config["runs_dir"])))
 
 
-def _newest(request: Request, before: frozenset[str]) -> RunFolder | None:
-    """The run that a request made, although its process gave no answer."""
-    runs = [run for run in find_runs(str(request.config["runs_dir"])) if run.id not in before]
-    return next((run for run in reversed(runs) if run.record.get("parent") == request.parent), None)
+def _own(request: Request, before: frozenset[str]) -> RunFolder | None:
+    """The run that a request made, although its process gave no answer; None where it made none.
+
+    Another reproduction of the same run may stand beside it. From the moment that there is a run it says where its
+    process worked: in the copy of the code that this request alone has.
+    """
+    directory, host = Path(request.directory).resolve(), os.uname().nodename
+    for run in find_runs(str(request.config["runs_dir"])):
+        stated = run.record.get("directory")
+        if run.id in before or stated is None or _host(run) != host:
+            continue
+        if Path(os.path.normpath(run.path.resolve() / str(stated))) == directory:
+            return run
+    return None
 
 
 def _judge(
