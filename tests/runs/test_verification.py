@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -87,6 +88,50 @@ def test_a_damaged_line_of_a_log(killed):
     data = (killed / "events.jsonl").read_bytes()
     (killed / "events.jsonl").write_bytes(data[:20] + b"x" + data[21:] + data)
     assert states(killed)["events.jsonl"] == "damaged"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("run.json", "run.json"),
+        ("config.yaml", "config.yaml"),
+        ("code/code.json", "code"),
+        ("code/source.tar.gz", "code"),
+        ("environment/environment.json", "environment/environment.json"),
+        ("events.jsonl", "events.jsonl"),
+        ("fingerprints.jsonl", "fingerprints.jsonl"),
+        ("checkpoints/step-00000001/manifest.json", "checkpoints/step-00000001"),
+        ("checkpoints/step-00000001/model.safetensors", "checkpoints/step-00000001/model.safetensors"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_finding(killed, monkeypatch, name, part, number):
+    opened = os.open
+
+    def refuse(path, *more, **named):
+        if os.fspath(path) == os.path.realpath(killed / name):
+            raise OSError(number, os.strerror(number), os.fspath(path))
+        return opened(path, *more, **named)
+
+    before = states(killed)
+    monkeypatch.setattr("os.open", refuse)
+    found = {each.name: each for each in verify(killed)}
+    assert found[part].state == "damaged"
+    assert os.strerror(number).lower() in found[part].detail.lower()
+    groups = {"code": ["code/code.json", "code/source.tar.gz"], "run.json": list(before)}  # what it says, others need
+    others = before.keys() - {name.rpartition("/")[0], part, *groups.get(part, [])}
+    assert {other: before[other] for other in others} == {other: found[other].state for other in others}
+
+
+def test_a_log_that_breaks_off_while_it_is_read_is_a_finding(killed, monkeypatch):
+    monkeypatch.setattr("deepdiva.runs.verification.read_lines", broken_off)
+    (events,) = [part for part in verify(killed) if part.name == "events.jsonl"]
+    assert (events.state, events.detail) == ("damaged", "cannot be read: Input/output error")
+
+
+def broken_off(path, **named):
+    yield {}
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_a_checkpoint_that_was_being_written(killed):

@@ -85,7 +85,7 @@ def _manifest(folder: Path, facts: Mapping[str, Any]) -> tuple[Manifest, list[Pa
     try:
         manifest = integrity.manifest_of(folder)
     except (StorageError, OSError) as error:
-        return Manifest(), [Part(integrity.NAME, "damaged", str(getattr(error, "message", error)))]
+        return Manifest(), [Part(integrity.NAME, "damaged", _said(error))]
     if manifest is None and facts.get("schema", 1) > 1 and facts.get("finished"):
         return Manifest(), [Part(integrity.NAME, "damaged", "it is missing, although the run has ended")]
     if manifest is None:
@@ -115,10 +115,8 @@ def _listed(folder: Path, name: str, entry: Entry) -> Part | None:
             return Part(name, "damaged", _reason(integrity.damage(folder / name, entry, found), folder / name))
     except FileNotFoundError:
         return Part(name, "damaged", "it is missing")
-    except OSError as error:
-        return Part(name, "damaged", f"cannot be read: {error.strerror}")
-    except StorageError as error:
-        return Part(name, "damaged", error.message)
+    except (StorageError, OSError) as error:
+        return Part(name, "damaged", _said(error))
     return None
 
 
@@ -161,10 +159,10 @@ def _log(folder: Path, names: list[str], facts: Mapping[str, Any]) -> Iterator[P
     try:
         whole = intact_size(path)
         count = sum(1 for _ in read_lines(path))
-    except StorageError as error:
+        torn = path.stat().st_size - whole
+    except (StorageError, OSError) as error:
         yield Part(name, "damaged", _reason(error, path))
         return
-    torn = path.stat().st_size - whole
     rest = f"; a torn end of {torn:,} bytes, as a kill leaves it" if torn else ""
     lines = "1 line fits its checksum" if count == 1 else f"{count:,} lines fit their checksums"
     yield Part(name, "good", f"{lines}{rest}")
@@ -177,8 +175,8 @@ def _config(folder: Path, names: list[str], facts: Mapping[str, Any]) -> Iterato
     try:
         content = read_bytes(folder / "config.yaml", limit=largest("config.yaml"), within=folder)
         document = read_yaml(content, "config.yaml")
-    except UserError as error:
-        yield Part("config.yaml", "damaged", error.message)
+    except (UserError, OSError) as error:
+        yield Part("config.yaml", "damaged", _said(error))
         return
     if document.problems:
         yield Part("config.yaml", "damaged", str(document.problems[0]))
@@ -204,7 +202,7 @@ def _code(folder: Path, names: list[str], facts: Mapping[str, Any]) -> Iterator[
         digest = capsule.recorded_digest(found)
         count = sum(1 for _ in members(code, found["files"]))
     except (UserError, KeyError, TypeError, AttributeError) as error:
-        yield Part("code", "damaged", str(getattr(error, "message", repr(error))))
+        yield Part("code", "damaged", error.message if isinstance(error, UserError) else repr(error))
         return
     if digest != found.get("digest") or (expected and digest != expected):
         yield Part("code/code.json", "damaged", "its files do not give the digest in run.json")
@@ -222,8 +220,8 @@ def _environment(folder: Path, names: list[str], facts: Mapping[str, Any]) -> It
         digest = hashlib.sha256(canonical_json(own).encode()).hexdigest()
     except FileNotFoundError:
         return
-    except (StorageError, AttributeError) as error:
-        yield Part(name, "damaged", str(getattr(error, "message", error)))
+    except (StorageError, OSError, AttributeError) as error:
+        yield Part(name, "damaged", _said(error))
         return
     if expected and digest == expected:
         yield Part(name, "good", "what can change a result has the digest in run.json")
@@ -239,7 +237,7 @@ def _checkpoints(folder: Path, names: list[str], facts: Mapping[str, Any]) -> It
             yield Part(place, "unproved", "it was being written when the run ended; a resumed run passes it over")
             continue
         except (StorageError, OSError) as error:
-            yield Part(place, "damaged", str(getattr(error, "message", error)))
+            yield Part(place, "damaged", _said(error))
             continue
         wrong = [part for name, entry in files.items() if (part := _listed(folder, f"{place}/{name}", entry))]
         yield from wrong
@@ -247,9 +245,16 @@ def _checkpoints(folder: Path, names: list[str], facts: Mapping[str, Any]) -> It
             yield Part(place, "good", f"{len(files)} files as its own manifest lists them")
 
 
-def _reason(error: UserError, path: Path) -> str:
-    """A message without the path at its beginning, which stands before it already."""
-    return error.message.removeprefix(str(path)).lstrip(", :").removeprefix("is damaged: ")
+def _said(error: Exception) -> str:
+    """What an error says of a file whose name stands before it."""
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or error}"
+    return error.message if isinstance(error, UserError) else str(error)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """The same without the path at its beginning."""
+    return _said(error).removeprefix(str(path)).lstrip(", :").removeprefix("is damaged: ")
 
 
 _IN_PART = ("code", "environment")  # of which some files have no digest
