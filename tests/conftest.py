@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ import pytest
 from hypothesis import settings
 
 from deepdiva.engine import determinism
+
+sys.path.insert(0, str(Path(__file__).parent))
+from warm import Warm
 
 # As `deepdiva` does: these variables are read when torch loads, and some test will load it.
 determinism.prepare("invariant")
@@ -83,6 +87,17 @@ def project(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copytree(committed, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm_programs() -> Iterator[Path]:
+    """A folder with `deepdiva` and `python` that start at once; see `tests/warm.py`."""
+    if not sys.platform.startswith("linux"):  # a fork of what has loaded the libraries of macOS is not safe
+        yield Path(sys.executable).parent
+        return
+    warm = Warm()
+    yield warm.programs
+    warm.close()
 
 
 @pytest.fixture

@@ -71,10 +71,11 @@ def name_of(page: Path) -> str:
 class Reader:
     """Somebody who does what a page says, in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder
+        self.python = programs / Path("python")
         # `deepdiva` and `python` are those of this environment, as after `source .venv/bin/activate`.
-        self.environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self.environment = os.environ | {"PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def follow(self, block: Block, place: str) -> None:
         name = block.after("file")
@@ -83,7 +84,7 @@ class Reader:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.body)
         elif block.language == "python":
-            code, output = self._run([sys.executable, "-c", block.body])
+            code, output = self._run([self.python, "-c", block.body])
             assert code == 0, f"{place}:\n{output}"
         else:
             self._type(block, place)
@@ -101,7 +102,7 @@ class Reader:
         pattern = ".*".join(re.escape(part) for part in expected.strip().split("…"))
         assert re.search(pattern, output, re.DOTALL), f"{place} expected:\n{expected}\ngot:\n{output}"
 
-    def _run(self, words: list[str]) -> tuple[int, str]:
+    def _run(self, words: list[str | Path]) -> tuple[int, str]:
         done = subprocess.run(
             words,
             cwd=self.folder,
@@ -119,8 +120,8 @@ class Reader:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)
-def test_what_a_page_says_works(page: Path, project: Path):
-    reader = Reader(project)
+def test_what_a_page_says_works(page: Path, project: Path, warm_programs: Path):
+    reader = Reader(project, warm_programs)
     for block in runnable(page):
         reader.follow(block, f"{name_of(page)}:{block.line}")
 

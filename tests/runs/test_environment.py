@@ -34,7 +34,7 @@ def test_the_record_is_complete_and_the_same_twice(tmp_path: Path) -> None:
 
 def test_only_variables_that_matter_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = capture(tmp_path, "a")
-    for name in ("HOME_SWEET_HOME", "PYTORCH_API_TOKEN", "TORCH_SECRET"):
+    for name in ("HOME_SWEET_HOME", "PYTORCH_API_TOKEN", "TORCH_SECRET", "TORCHINDUCTOR_CACHE_DIR"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
     assert capture(tmp_path, "b") == before

@@ -92,7 +92,13 @@ def test_what_may_change_a_result(compared, change, expected):
 
 
 @pytest.mark.parametrize(
-    "change", [("place", "host", "two"), ("place", "cores", 64), ("variables", "OMP_WAIT_POLICY", "ACTIVE")]
+    "change",
+    [
+        ("place", "host", "two"),
+        ("place", "cores", 64),
+        ("variables", "OMP_WAIT_POLICY", "ACTIVE"),
+        ("variables", "TORCHINDUCTOR_CACHE_DIR", "/tmp/torchinductor_ada"),
+    ],
 )
 def test_what_cannot(compared, change):
     (found,) = compared(*change)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepdiva.runs.config_differences import settings_of
 from deepdiva.runs.difference import Difference, is_same, one_sided, printable, table, written
+from deepdiva.runs.environment import CACHE_FOLDERS
 
 if TYPE_CHECKING:
     from deepdiva.runs.folder import RunFolder
@@ -27,8 +28,8 @@ _TORCH = {
 _OF_DRIVER = ("cudnn", "devices")  # known only where the driver was started before the record was made
 _MACHINE = {("gpu", "driver"): "driver", ("gpu", "models"): "gpu", ("cpu", "model"): "cpu"}
 _SYSTEM = {"os": "os", "machine": "machine", "libc": "libc"}
-# How threads wait for one another, which changes no bit; DeepDIVA sets it itself.
-_OF_SPEED = {"OMP_WAIT_POLICY"}
+# How threads wait for one another (DeepDIVA sets it itself), and where caches are (recorded once): no bit changes.
+_OF_SPEED = {"OMP_WAIT_POLICY"} | CACHE_FOLDERS
 # Packages that compute, or bring the libraries that do.
 _COMPUTING = re.compile(
     r"(torch.*|nvidia-.*|triton|numpy|scipy|scikit-learn|pillow|opencv-.*|mkl.*|intel-.*|numba|jax.*|deepdiva|timm)\Z"
