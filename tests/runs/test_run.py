@@ -22,6 +22,7 @@ from deepdiva.runs.creation import claimed
 from deepdiva.runs.index import rows
 from deepdiva.runs.record import amend
 from deepdiva.runs.storage import Storage, StorageError
+from deepdiva.runs.verification import verify
 
 CONFIG = {"lr": 1e-5, "optimizer": {"class": "AdamW"}}
 
@@ -273,11 +274,32 @@ def test_the_time_worked_adds_up(create):
     assert 100 < duration < 200
 
 
-def test_a_mistake_while_resuming_removes_nothing(create):
+@pytest.mark.parametrize("status", ["interrupted", "failed", "running"])
+def test_a_resume_that_is_refused_leaves_the_run_as_it_was(create, status):
     run, positions = interrupted(create)
-    with pytest.raises(UserError, match="the data have changed"), Run.reopen(run.path, positions=positions):
+    amend(run.path, status=status, pid=2**31 - 1)  # of no process
+    before = RunFolder.open(run.path)
+    with pytest.raises(UserError, match="the data have changed"), Run.reopen(run.path, positions=positions) as taken:
+        taken.record(determinism={"granted": "seeded"})
         raise UserError("the data have changed")
-    assert RunFolder.open(run.path).status == "failed"
+    after = RunFolder.open(run.path)
+    assert after.status == before.status
+    kept = {name: value for name, value in before.record.items() if name not in ("status", "duration")}
+    assert {name: value for name, value in after.record.items() if name not in ("status", "duration")} == kept
+    assert "the data have changed" in (run.path / "log.txt").read_text()
+    assert all(part.state != "damaged" for part in verify(run.path))
+
+
+@pytest.mark.parametrize("error", [RunFailed("the loss is nan"), ValueError("no"), UserError("a mistake later on")])
+def test_a_resume_that_goes_on_and_fails_is_failed(create, error):
+    run, positions = interrupted(create)
+    with pytest.raises(type(error)), Run.reopen(run.path, positions=positions) as taken:
+        if type(error) is UserError:
+            taken.log(99, {"loss": 0.5})
+        raise error
+    after = RunFolder.open(run.path)
+    assert after.status == "failed"
+    assert len(after.record["resumed"]) == 1
 
 
 def test_a_run_at_work_is_not_taken_up(create):

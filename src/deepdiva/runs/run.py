@@ -36,7 +36,8 @@ class Run:
     """One experiment that is being recorded; `with Run.create("name") as run: run.log(step, {"loss": 0.5})`.
 
     Leaving the `with` block marks the run `completed`, `interrupted` (Ctrl-C) or `failed`, the last with its
-    traceback. A `UserError` before anything was logged removes the folder again: nothing ran.
+    traceback. A `UserError` before anything was logged removes the folder again: nothing ran. Of a run that was taken
+    up again it leaves the record as it was.
 
     Args:
         path: The run folder.
@@ -54,6 +55,7 @@ class Run:
         self._settings: Mapping[str, Any] = {}
         self._manifest = integrity.Manifest(run=self.id)
         self._made: list[Path] = []  # folders to take away again when the run does not begin
+        self._earlier: dict[str, Any] | None = None  # what the record of a resumed run said, until it goes on
         self._began = time.monotonic()
         self._worked = 0.0  # seconds, by earlier processes
         self._ended = False
@@ -172,6 +174,7 @@ class Run:
         mirror = rebuild(folder.path, storage) if (folder.path / "tensorboard").exists() else None
         run = cls(folder.path, storage, mirror)
         run._worked, run._manifest = worked, manifest
+        run._earlier = {**folder.record, "status": folder.status, "duration": worked}
         resumed = [*folder.record.get("resumed", []), {"time": now()}]
         run.record(status="running", finished=None, duration=None, error=None, resumed=resumed, **this_process())
         return run
@@ -183,12 +186,12 @@ class Run:
 
     def log_block(self, events: Sequence[Event]) -> None:
         """Log events of many steps at once: `{"step": int, "epoch": int, "values": {tag: float}, "time": float}`."""
-        self._made = []
+        self._begin()
         self._events.append(events)
 
     def fingerprint_block(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Keep the fingerprints of some steps; each holds at least its `step`."""
-        self._made = []
+        self._begin()
         self._fingerprints.append(records)
 
     def flush(self) -> None:
@@ -261,12 +264,13 @@ class Run:
         if self._ended:
             return
         self._ended = True
-        if self._made and isinstance(error, UserError) and not isinstance(error, RunFailed):
+        refused = isinstance(error, UserError) and not isinstance(error, RunFailed)
+        if self._made and refused:
             take_away(self._made, self.storage)
             return
         try:
             self._close_logs()
-            self._mark(error)
+            self._mark(error, earlier=self._earlier if refused else None)
         except UserError as trouble:
             with suppress(UserError):
                 self._mark(error or trouble, anyhow=True)
@@ -328,14 +332,23 @@ class Run:
             integrity.write(self.path, manifest, self.storage)
             self._manifest = manifest
 
+    def _begin(self) -> None:
+        """From the first record on, the run is there to stay."""
+        self._made, self._earlier = [], None
+
     def _close_logs(self) -> None:
         if self._mirror is not None and self._settings:
             self._mirror.hparams(flat(self._settings), list(self._record["results"]))
         self.flush()
         self.sync()
 
-    def _mark(self, error: BaseException | None, *, anyhow: bool = False) -> None:
-        """Say how it ended, after the proof of what it wrote; `anyhow` even where that cannot be written."""
+    def _mark(
+        self, error: BaseException | None, *, anyhow: bool = False, earlier: Mapping[str, Any] | None = None
+    ) -> None:
+        """Say how it ended, after the proof of what it wrote; `anyhow` even where that cannot be written.
+
+        A resume that was refused before anything was done leaves the `earlier` record.
+        """
         attempt = suppress(UserError) if anyhow else nullcontext()
         status, problem = ending(error)
         seconds = round(self._worked + time.monotonic() - self._began, 3)
@@ -347,4 +360,8 @@ class Run:
         with attempt:
             integrity.sync_unsure(self.path, self.storage)
             self._list(complete=True)
-        self.record(status=status, finished=now(), duration=seconds, error=problem)
+        if earlier is None:
+            self.record(status=status, finished=now(), duration=seconds, error=problem)
+        else:
+            self._record = dict(earlier)
+            self.record()
