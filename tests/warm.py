@@ -13,12 +13,14 @@ import importlib
 import json
 import os
 import random
+import runpy
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -51,12 +53,13 @@ READ_ON_LOADING = (
     "OPENBLAS_",
 )
 READ_ON_LOADING += ("DEEPDIVA_", "PYTHON", "TORCH")
+SET_BY_LIBRARIES = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "DEEPDIVA_REEXECUTED"}
 # The same words to a fork: nothing is imported but what talks to a socket.
 CLIENT = """#!{python} -IS
 import array, json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-order = json.dumps(dict(words=[{program!r}, *sys.argv[1:]], folder=os.getcwd(), environment=dict(os.environ))).encode()
+order = json.dumps(dict(words=[sys.argv[0], *sys.argv[1:]], folder=os.getcwd(), environment=dict(os.environ))).encode()
 streams = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))]
 server.sendmsg([len(order).to_bytes(8, "big")], streams)
 server.sendall(order)
@@ -66,7 +69,8 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
     signal.signal(number, lambda number, frame: os.kill(process, number))
 code = int(answers.readline())
 if code < 0:
-    signal.signal(-code, signal.SIG_DFL)
+    if -code != signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
 sys.exit(code)
 """
@@ -85,7 +89,7 @@ class Warm:
         self.programs.mkdir()
         for program in ("deepdiva", "python"):
             path = self.programs / program
-            path.write_text(CLIENT.format(python=sys.executable, address=address, program=program))
+            path.write_text(CLIENT.format(python=sys.executable, address=address))
             path.chmod(0o755)
         assert self._server.stdout is not None
         assert self._server.stdout.readline() == b"ready\n"
@@ -118,7 +122,7 @@ def serve(address: str) -> None:
 
 
 def _keep(client: socket.socket, loaded_with: Mapping[str, str]) -> NoReturn:
-    """Begins a command and tells the client how it ends."""
+    """Begins a command and tells the client how it ends; a client that is gone takes its command with it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     head, streams, _, _ = socket.recv_fds(client, 8, 3)
     with client.makefile("rb") as reader:
@@ -129,6 +133,13 @@ def _keep(client: socket.socket, loaded_with: Mapping[str, str]) -> NoReturn:
         _become(order, streams, loaded_with)
     for stream in streams:
         os.close(stream)
+
+    def watch() -> None:
+        client.recv(1)  # nothing is sent: it returns when the client has ended
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         client.sendall(b"%d\n" % process)
         client.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
@@ -136,43 +147,60 @@ def _keep(client: socket.socket, loaded_with: Mapping[str, str]) -> NoReturn:
 
 
 def _become(order: dict[str, Any], streams: list[int], loaded_with: Mapping[str, str]) -> NoReturn:
-    """Is the command from here on."""
+    """Is the command from here on: the same as if the real program had been executed."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    os.setsid()
     os.chdir(order["folder"])
-    program, *words = order["words"]
-    real = str(Path(sys.executable).with_name(program))
-    is_unlike_this = _read_on_loading(order["environment"]) != loaded_with
-    if is_unlike_this or (program == "python" and words[:1] != ["-c"]):
+    here, *words = order["words"]
+    real = str(Path(sys.executable).with_name(Path(here).name))
+    is_known = Path(here).name == "deepdiva" or words[:1] in (["-c"], ["-m"])
+    if not is_known or _read_on_loading(order["environment"]) != loaded_with:
         os.execve(real, [real, *words], order["environment"])
     os.environ.clear()
     os.environ.update(order["environment"])
     tempfile.tempdir = None
     random.seed()
-    sys.orig_argv = [sys.executable, *([real] if program == "deepdiva" else []), *words]
-    sys.path[0] = str(Path(real).parent) if program == "deepdiva" else ""
-    if program == "deepdiva":
-        sys.argv = [real, *words]
-        from deepdiva.cli.main import entry
-
-        entry()
-    sys.argv = words[:1]
-    code = 0
+    code: object = 0
     try:
-        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+        _run(here, real, words)
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        code = end.code
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _run(here: str, real: str, words: list[str]) -> None:
+    """What the interpreter does with these words."""
+    python = sys.executable
+    sys.executable = str(Path(here).with_name("python"))  # the processes that this one starts are forked as well
+    if Path(here).name == "deepdiva":
+        sys.orig_argv, sys.argv, sys.path[0] = [python, real, *words], [real, *words], str(Path(real).parent)
+        from deepdiva.cli.main import entry
+
+        entry()
+    sys.orig_argv = [python, *words]
+    option, what, *rest = words
+    sys.argv, sys.path[0] = [option, *rest], ""
+    if option == "-c":
+        exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+        return
+    sys.argv, sys.path[0] = [what, *rest], str(Path.cwd())
+    sys.modules.pop(what, None)
+    runpy.run_module(what, run_name="__main__", alter_sys=True)
 
 
 def _read_on_loading(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(READ_ON_LOADING)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_ON_LOADING) and name not in SET_BY_LIBRARIES
+    }
 
 
 if __name__ == "__main__":

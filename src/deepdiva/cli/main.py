@@ -63,6 +63,8 @@ def entry() -> None:
     """
     if sys.argv[1:2] in (["run"], ["resume"]):
         gc.disable()
+    else:
+        gc.set_threshold(100_000, 20, 100)
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

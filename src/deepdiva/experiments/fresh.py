@@ -6,6 +6,7 @@ itself, at the end of a step and with a checkpoint, when the one that started it
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import selectors
@@ -71,7 +72,7 @@ class Request:
     repeats: str | None = None
     allow_changed_data: bool = False
     variables: Mapping[str, str | None] = field(default_factory=dict)
-    python: str = sys.executable
+    python: str = field(default_factory=lambda: sys.executable)
     python_path: tuple[str, ...] = ()
 
 
@@ -315,6 +316,7 @@ def _end_with_the_other() -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # collecting while the libraries load takes a second or two; the training collects again
     status = serve(Path(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -76,4 +77,5 @@ def _serve(destination: Path) -> int:
 
 
 if __name__ == "__main__":
+    gc.disable()  # collecting while the libraries load takes a second or two
     sys.exit(_serve(Path(sys.argv[1])))
