@@ -249,3 +249,30 @@ def test_a_compiled_model_and_the_written_one_take_each_other_s_weights(tmp_path
         for state in (found, compiled.state_dict()):
             checkpoint.load_weights(other, state, "it")
             assert state_digest(checkpoint.state_of(other)) == state_digest(model.state_dict())
+
+
+def test_what_holds_no_mapping_is_no_checkpoint(tmp_path: Path, model: nn.Module):
+    from deepdiva.engine.checkpoint import _manifest
+
+    path = checkpoint.save(tmp_path, 1, model, {}, Storage())
+    contents = {each.name: each.read_bytes() for each in path.iterdir() if each.name != "manifest.json"}
+    contents["training.json"] = b'{"list":[1]}'
+    (path / "training.json").write_bytes(contents["training.json"])
+    (path / "manifest.json").write_bytes(_manifest(1, contents))
+    with pytest.raises(checkpoint.CheckpointError, match=r"is no checkpoint: .*holds no mapping"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("average", [[1], {}, {"model": [1]}, {"model": {"weight": 1}}], ids=str)
+def test_an_average_without_weights_is_refused(tmp_path: Path, model: nn.Module, average: Any):
+    saved = checkpoint.load(checkpoint.save(tmp_path, 1, model, {"average": average}, Storage()))
+    with pytest.raises(checkpoint.CheckpointError, match="its moving average holds no weights"):
+        _ = saved.evaluated
+
+
+def test_weights_of_another_type_are_misfits_only_where_types_are_strict(model: nn.Module):
+    other = {name: tensor.double() for name, tensor in model.state_dict().items()}
+    assert checkpoint.misfits(model, other) == []
+    assert len(checkpoint.misfits(model, other, strict_types=True)) == sum(
+        tensor.dtype != torch.float64 for tensor in model.state_dict().values()
+    )

@@ -96,3 +96,11 @@ def test_functions_are_left_out_of_the_state():
     optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     schedule = Schedule(torch_schedulers.MultiplicativeLR(optimizer, lambda epoch: 0.5), "epoch")
     json.dumps(schedule.state_dict())
+
+
+def test_what_a_scheduler_calls_is_no_part_of_its_state():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = Schedule(torch.optim.lr_scheduler.StepLR(optimizer, 2), "step")
+    assert schedule.is_method("step")
+    assert not any(schedule.is_method(name) for name in (*schedule.state_dict(), "unheard_of"))
+    assert not Schedule(None, "epoch").is_method("step")

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from deepdiva import RunFolder, UserError, resume
 from deepdiva.engine import checkpoint
-from deepdiva.engine.fingerprint import StepDigest
+from deepdiva.engine.fingerprint import StepDigest, state_digest
 from deepdiva.engine.progress import SilentProgress
 from deepdiva.runs.record import amend
+from deepdiva.runs.storage import Storage
 
 Train = Callable[..., RunFolder]
 Start = Callable[..., Any]
@@ -151,6 +153,193 @@ def test_without_any_whole_checkpoint_it_begins_anew(interrupted: Any, run_task:
     for manifest in broken.path.glob("checkpoints/*/manifest.json"):
         manifest.unlink()
     assert evidence(resume(broken)) == evidence(run_task())
+
+
+# -- checkpoints whose files fit their checksums and that hold something else ---------------------------------------
+
+Forgery = Callable[[dict[str, torch.Tensor], dict[str, Any]], Any]
+
+
+class Weights:
+    """What is saved in place of a model."""
+
+    def __init__(self, state: dict[str, torch.Tensor]) -> None:
+        self._state = state
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return self._state
+
+
+def forge(path: Path, change: Forgery, *, with_digests: bool) -> None:
+    """Writes a checkpoint anew, with other content and checksums that fit it."""
+    saved = checkpoint.load(path)
+    change(saved.model, saved.training)
+    if with_digests:
+        weights = state_digest(saved.model)
+        parts = {name: saved.training.get(name) for name in ("optimizer", "schedule", "scaler", "average")}
+        saved.training["digests"] = {"weights": weights, "state": state_digest({"weights": weights, **parts})}
+    shutil.rmtree(path)
+    checkpoint.save(path.parent, saved.step, Weights(saved.model), saved.training, Storage())  # type: ignore[arg-type]
+
+
+def put(*keys: Any) -> Forgery:
+    """Puts the last of `keys` into the training at the place that the others name."""
+
+    def change(_: Any, training: Any) -> None:
+        for key in keys[:-2]:
+            training = training[key]
+        training[keys[-2]] = keys[-1]
+
+    return change
+
+
+def without(*keys: Any) -> Forgery:
+    """Takes away what `keys` name."""
+
+    def change(_: Any, training: Any) -> None:
+        for key in keys[:-1]:
+            training = training[key]
+        del training[keys[-1]]
+
+    return change
+
+
+def reshaped(name: str) -> Forgery:
+    return lambda model, _: model.update({name: torch.zeros(3, 3)})
+
+
+FIRST = "hidden.0.weight"
+# What no model is needed to tell: the run is not touched at all.
+BEFORE: dict[str, tuple[Forgery, str]] = {
+    "no optimizer": (without("optimizer"), "optimizer: a mapping belongs there, and it is nothing"),
+    "a list of optimizers": (put("optimizer", [1]), "optimizer: a mapping belongs there, and it is a list of 1"),
+    "a text for a schedule": (put("schedule", "x"), "schedule: a mapping belongs there, and it is 'x'"),
+    "no position": (without("position"), "position: a mapping"),
+    "a text for an epoch": (put("position", "epoch", "two"), "position.epoch: a count belongs there, and it is 'two'"),
+    "a truth value for a step": (put("position", "step", True), "position.step: a count belongs there, and it is True"),
+    "a negative place": (put("position", "step_in_epoch", -1), "position.step_in_epoch: a count"),
+    "another step": (put("position", "step", 3), "position.step: is 3 in a checkpoint of step 9"),
+    "a field too many": (put("position", "speed", 3), "position has no 'speed'"),
+    "a text for the best": (put("position", "best_value", "0.9"), "position.best_value: a number, or nothing,"),
+    "no average": (put("average", [1]), "average: a mapping belongs there"),
+    "numbers for an average": (put("average", "model", {"a": 1}), "average.model: a mapping of tensors"),
+    "a text for its steps": (put("average", "steps", "7"), "average.steps: a count"),
+    "no sums": (without("sums"), "sums: a mapping of size and totals"),
+    "texts for sums": (put("sums", "totals", "loss", "much"), "sums.totals: a mapping of numbers"),
+    "sums of nothing": (put("sums", "size", 0), "sums.size: a count of samples"),
+    "no logs": (without("logs"), "logs.events: a count of bytes"),
+    "a text for a place in a log": (put("logs", "events", "0"), "logs.events: a count of bytes"),
+    "a place within a record": (put("logs", "fingerprints", 5), "no record ends at byte 5"),
+    "the beginning of a log": (put("logs", "events", 0), "byte 0 of events.jsonl is not where step 9 ended"),
+    "no digests": (put("digests", "abc"), "the weights do not have the digest"),
+}
+# What the model and all that steps it must be there for.
+AFTER: dict[str, tuple[Forgery, str]] = {
+    "a weight missing": (lambda model, _: model.pop(FIRST), f"missing: {FIRST}"),
+    "a weight too many": (lambda model, _: model.update(more=torch.zeros(1)), "not in the model: more"),
+    "another shape": (reshaped(FIRST), f"{FIRST}: the model has shape [16, 4], the file [3, 3]"),
+    "another type": (lambda model, _: model.update({FIRST: model[FIRST].double()}), "torch.float64"),
+    "an average of another shape": (put("average", "model", FIRST, torch.zeros(2)), f"average: {FIRST}: the model has"),
+    "an empty optimizer": (put("optimizer", {}), "optimizer.param_groups: a list of 1 mappings"),
+    "groups of texts": (put("optimizer", "param_groups", ["a"]), "optimizer.param_groups: a list of 1 mappings"),
+    "two groups": (lambda _, it: it["optimizer"]["param_groups"].append({"lr": 1.0}), "and it is a list of 2"),
+    "another parameter": (
+        put("optimizer", "param_groups", 0, "params", [9]),
+        "param_groups.0.params: the numbers of 4",
+    ),
+    "a text for a rate": (
+        put("optimizer", "param_groups", 0, "lr", "fast"),
+        "lr: a number belongs there, and it is 'fast'",
+    ),
+    "no rate": (without("optimizer", "param_groups", 0, "lr"), "optimizer.param_groups.0.lr: is missing"),
+    "one beta": (put("optimizer", "param_groups", 0, "betas", [0.9]), "betas: holds 1 values, where 2 belong"),
+    "a list for its state": (put("optimizer", "state", [1]), "optimizer.state: a mapping"),
+    "a parameter too many": (
+        put("optimizer", "state", 9, {"step": 1.0}),
+        "optimizer.state.9: is of none of the 4 parameters",
+    ),
+    "a number for an entry": (put("optimizer", "state", 0, 1), "optimizer.state.0: a mapping"),
+    "a moment of another shape": (
+        put("optimizer", "state", 0, "exp_avg", torch.zeros(3)),
+        "exp_avg: a tensor [16, 4] of float32 belongs there, and it is a tensor [3] of float32",
+    ),
+    "a text for a moment": (put("optimizer", "state", 0, "exp_avg_sq", "x"), "exp_avg_sq: a tensor [16, 4] of float32"),
+    "a text for a count": (put("optimizer", "state", 0, "step", "x"), "optimizer.state.0.step: one number"),
+    "a moment missing": (without("optimizer", "state", 0, "exp_avg"), "does not hold the same of every parameter"),
+    "a text for an age": (put("schedule", "last_epoch", "x"), "schedule.last_epoch: a number belongs there"),
+    "no base rates": (put("schedule", "base_lrs", []), "schedule.base_lrs: holds 0 values, where 1 belong"),
+    "a number for a method": (put("schedule", "step", 3), "schedule.step: is no part of a schedule's state"),
+    "a late place": (put("position", "step_in_epoch", 99), "position.step_in_epoch: is 99, and may be 6 at most"),
+}
+
+
+def refusal(run: RunFolder, place: Path, change: Forgery, *, with_digests: bool) -> UserError:
+    """What is said of a forged checkpoint, which is put back afterwards."""
+    kept = place.with_name("kept")
+    shutil.copytree(place, kept)
+    forge(place, change, with_digests=with_digests)
+    with pytest.raises(UserError) as caught:
+        resume(run)
+    shutil.rmtree(place)
+    kept.rename(place)
+    return caught.value
+
+
+def content(run: RunFolder) -> dict[str, bytes]:
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    return {str(path): path.read_bytes() for path in files}
+
+
+def check_said(error: UserError, place: Path, expected: str) -> None:
+    assert error.exit_code == 2
+    assert error.message.startswith(f"{place}: its files fit their checksums, but no training can go on from it")
+    assert expected in error.message
+    assert error.hint is not None
+    assert "remove the folder" in error.hint
+
+
+def test_a_checkpoint_that_is_no_state_is_refused_before_the_run_is_touched(interrupted: Any):
+    run = interrupted(9, training={"ema": 0.9})
+    place = run.path / "checkpoints" / "step-00000009"
+    before = content(run)
+    for name, (change, expected) in BEFORE.items():
+        error = refusal(run, place, change, with_digests=name != "no digests")
+        check_said(error, place, expected)
+        assert content(run) == before, name
+    for name, (change, _) in AFTER.items():
+        if name != "a late place":  # which is no part of the digest
+            error = refusal(run, place, change, with_digests=False)
+            check_said(error, place, "not have the digest that was kept with them")
+            assert content(run) == before, name
+
+
+def test_a_state_that_does_not_fit_is_refused_and_the_run_stays_as_it_was(interrupted: Any, run_task: Train):
+    run = interrupted(9, training={"ema": 0.9})
+    place = run.path / "checkpoints" / "step-00000009"
+    for name, (change, expected) in AFTER.items():
+        check_said(refusal(run, place, change, with_digests=True), place, expected)
+        assert RunFolder.open(run.path).record == run.record, name
+    assert evidence(resume(run)) == evidence(run_task(training={"ema": 0.9}))
+
+
+def test_without_the_refused_checkpoint_the_run_goes_on_from_the_one_before(interrupted: Any, run_task: Train):
+    run = interrupted(9)
+    place = run.path / "checkpoints" / "step-00000009"
+    forge(place, reshaped(FIRST), with_digests=True)
+    with pytest.raises(UserError, match="remove the folder"):
+        resume(run)
+    shutil.rmtree(place)
+    watching = Interrupting(-1)
+    assert evidence(resume(run, progress=watching)) == evidence(run_task())
+    assert any(line.endswith("at step 6") for line in watching.lines)
+
+
+def test_a_forged_checkpoint_proves_nothing_and_is_not_needed_for_it(interrupted: Any, run_task: Train):
+    run = interrupted(12)  # nothing is known of step 13: step 7 would be done again, from the checkpoint before it
+    forge(run.path / "checkpoints" / "step-00000006", without("optimizer"), with_digests=True)
+    finished = resume(run)
+    assert "proved" not in finished.record["resumed"][-1]
+    assert evidence(finished) == evidence(run_task())
 
 
 def test_a_failed_run_goes_on_once_the_cause_is_gone(run_task: Train):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepdiva.runs.lines import LineLog, cut, intact_size, read_lines
+from deepdiva.runs.lines import LineLog, cut, intact_size, read_lines, records_around
 from deepdiva.runs.storage import Storage, StorageError
 
 RECORDS = [{"step": step, "name": "ü" * step, "value": step / 3} for step in range(12)]
@@ -101,6 +101,21 @@ def test_a_log_is_cut_to_where_it_was_synchronised(tmp_path):
         cut(path, places[count], Storage())
         assert list(read_lines(path)) == RECORDS[:count]
     cut(tmp_path / "none", 0, Storage())
+
+
+def test_the_records_before_and_after_a_place(tmp_path):
+    path = tmp_path / "log"
+    log = LineLog(path)
+    places = []
+    for record in RECORDS:
+        places.append(log.sync())
+        log.append([record])
+    end = log.sync()
+    assert records_around(path, 0) == (None, RECORDS[0])
+    assert records_around(path, places[5]) == (RECORDS[4], RECORDS[5])
+    assert records_around(path, end) == (RECORDS[-1], None)
+    assert records_around(tmp_path / "none", 0) == (None, None)
+    assert path.stat().st_size == end
 
 
 @pytest.mark.parametrize("size", [7, 10_000])

@@ -242,6 +242,28 @@ def test_a_checkpoint_that_fits_its_checksums_and_is_none_is_passed_over(run: Pa
     assert "passed over a broken checkpoint" in answer.err
 
 
+def test_a_checkpoint_of_absurd_content_that_fits_its_checksums_is_refused(run: Path, cli: Cli):
+    from deepdiva.engine.checkpoint import _manifest
+
+    newest = max((run / "checkpoints").iterdir())
+    contents = {path.name: path.read_bytes() for path in newest.iterdir() if path.name != "manifest.json"}
+    contents["training.json"] = contents["training.json"].replace(b'"lr",', b'"lr","fast"],["lr_before",')
+    for name, data in contents.items():
+        (newest / name).write_bytes(data)
+    (newest / "manifest.json").write_bytes(_manifest(int(newest.name[5:]), contents))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    answer = cli("resume", run, "--yes")
+    assert answer.code == REFUSED
+    assert answer.err.count("error: ") == 1
+    assert f"{newest}: its files fit their checksums, but no training can go on from it" in answer.err
+    assert "the digest that was kept with them" in answer.err
+    assert "remove the folder" in answer.err
+    assert "Traceback" not in answer.err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    shutil.rmtree(newest)
+    assert cli("resume", run, "--yes").code == FINE
+
+
 def test_what_a_configuration_names_is_not_imported_by_reading(run: Path, cli: Cli):
     Path("evil.py").write_text("open('pwned', 'w').close()\n")
     (run / "manifest.json").unlink()

@@ -53,8 +53,15 @@ class Checkpoint:
     @property
     def evaluated(self) -> dict[str, Tensor]:
         """The weights that were validated: those of the moving average where the training kept one."""
-        average: dict[str, Any] | None = self.training.get("average")
-        return self.model if average is None else average["model"]
+        import torch
+
+        average = self.training.get("average")
+        if average is None:
+            return self.model
+        weights = average.get("model") if isinstance(average, dict) else None
+        if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+            raise CheckpointError(f"{self.path}: it fits its checksums, but its moving average holds no weights")
+        return weights
 
 
 def save(directory: Path, step: int, model: nn.Module, training: Mapping[str, Any], storage: Storage) -> Path:
@@ -127,6 +134,8 @@ def load(path: Path) -> Checkpoint:
     try:
         model, tensors = from_bytes(contents["model.safetensors"]), from_bytes(contents["training.safetensors"])
         training = _put_tensors(parse_json(contents["training.json"], path / "training.json"), tensors)
+        if not isinstance(training, dict):
+            raise TypeError("training.json holds no mapping")
     except (SafetensorError, StorageError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: it fits its checksums, but is no checkpoint: {error}") from error
     return Checkpoint(step, path, model, training)
@@ -201,17 +210,25 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     Raises:
         UserErrors: A name is missing, not expected, or has another shape; all are named.
     """
-    own, state = state_of(model), _by_written_names(state)
-    problems = [Problem(f"missing: {name}") for name in own if name not in state]
-    problems += [Problem(f"not in the model: {name}") for name in state if name not in own]
-    problems += [
-        Problem(f"{name}: the model has shape {list(own[name].shape)}, the file {list(state[name].shape)}")
-        for name in own
-        if name in state and own[name].shape != state[name].shape
-    ]
+    state = _by_written_names(state)
+    problems = misfits(model, state)
     if problems:
         raise UserErrors(problems, f"the weights of {source} do not fit the model ({len(problems)} differences)")
     model.load_state_dict({name: state[written_name(name)] for name in model.state_dict()}, strict=True)
+
+
+def misfits(model: nn.Module, state: Mapping[str, Tensor], *, strict_types: bool = False) -> list[Problem]:
+    """What `load_weights` refuses, and with `strict_types` also numbers of another type than the model has."""
+    own, state = state_of(model), _by_written_names(state)
+    problems = [Problem(f"missing: {name}") for name in own if name not in state]
+    problems += [Problem(f"not in the model: {name}") for name in state if name not in own]
+    for name in own:
+        if name in state and own[name].shape != state[name].shape:
+            shapes = f"the model has shape {list(own[name].shape)}, the file {list(state[name].shape)}"
+            problems.append(Problem(f"{name}: {shapes}"))
+        elif strict_types and name in state and own[name].dtype != state[name].dtype:
+            problems.append(Problem(f"{name}: the model has {own[name].dtype}, the file {state[name].dtype}"))
+    return problems
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:

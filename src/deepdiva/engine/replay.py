@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.engine.checkpoint import Checkpoint, CheckpointError, folder, load, steps
+from deepdiva.engine.saved_state import problems_of
 
 if TYPE_CHECKING:
     from deepdiva.engine.trainer import Trainer
@@ -55,9 +56,11 @@ def find_replay(run: RunFolder, saved: Checkpoint) -> Replay | None:
     for step in before:
         if step + 1 in stored:
             try:
-                return Replay(stored[step + 1], load(folder(directory, step)))
+                start = load(folder(directory, step))
             except CheckpointError:
                 continue
+            if not problems_of(start):
+                return Replay(stored[step + 1], start)
     return None
 
 

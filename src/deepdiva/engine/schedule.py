@@ -47,3 +47,7 @@ class Schedule:
         """Continues where `state` was taken."""
         if self._scheduler is not None:
             self._scheduler.load_state_dict(dict(state))
+
+    def is_method(self, name: str) -> bool:
+        """Whether the scheduler calls something by this name, which a state must not replace."""
+        return callable(getattr(self._scheduler, name, None))

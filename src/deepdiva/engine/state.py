@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from deepdiva.engine.average import Average
 from deepdiva.engine.checkpoint import Checkpoint, load_weights, state_of
 from deepdiva.engine.fingerprint import state_digest
-from deepdiva.errors import UserError
+from deepdiva.engine.saved_state import problems_of_state, refuse
+from deepdiva.engine.state_fit import (
+    problems_of_optimizer,
+    problems_of_scaler,
+    problems_of_schedule,
+    problems_of_weights,
+)
+from deepdiva.errors import Problem, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -93,15 +100,33 @@ class TrainingState:
         return {**self._steppers(), "position": asdict(self.position)}
 
     def restore(self, saved: Checkpoint) -> None:
-        """Takes everything from a checkpoint."""
+        """Takes everything from a checkpoint.
+
+        Raises:
+            UserErrors: It holds something else than such a state; what, is said part by part.
+        """
         training: Mapping[str, Any] = saved.training
+        if self.average is not None and training.get("average") is None:
+            raise UserError(f"{saved.path} holds no moving average", "it is of a training without one")
+        refuse(saved, problems_of_state(training))
+        refuse(
+            saved,
+            [
+                *problems_of_weights(saved, self.model, self.average),
+                *problems_of_optimizer(training["optimizer"], self.optimizer),
+                *problems_of_schedule(training["schedule"], self.schedule),
+                *problems_of_scaler(training["scaler"], self.scaler),
+            ],
+        )
         load_weights(self.model, saved.model, str(saved.path))
+        settings = [(group, name) for group, values in enumerate(self.optimizer.param_groups) for name in values]
         self.optimizer.load_state_dict(training["optimizer"])
+        # Only now: what an older torch did not have yet, `load_state_dict` fills in.
+        gone = [(group, name) for group, name in settings if name not in self.optimizer.param_groups[group]]
+        refuse(saved, [Problem("is missing", f"optimizer.param_groups.{group}.{name}") for group, name in gone])
         self.schedule.load_state_dict(training["schedule"])
         self.scaler.load_state_dict(training["scaler"])
         if self.average is not None:
-            if training.get("average") is None:
-                raise UserError(f"{saved.path} holds no moving average", "it is of a training without one")
             self.average.load_state_dict(training["average"], str(saved.path))
         self.position = Position(**training["position"])
 

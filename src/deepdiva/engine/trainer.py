@@ -17,6 +17,7 @@ from deepdiva.engine.interrupt import Interrupted, Interruption
 from deepdiva.engine.loaders import Loader, Plan, count_steps, group_batches, names_of
 from deepdiva.engine.progress import Progress, describe
 from deepdiva.engine.recorder import EpochSums, StepRecord, StepRecorder, fingerprint_of
+from deepdiva.engine.saved_state import problems_of_place, problems_of_sums, refuse
 from deepdiva.engine.state import Position, TrainingState
 
 if TYPE_CHECKING:
@@ -133,8 +134,14 @@ class Trainer:
         return results
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
-        """Continues from a checkpoint of the same run."""
+        """Continues from a checkpoint of the same run.
+
+        Raises:
+            UserErrors: It holds something else than a state of this training; what, is said part by part.
+        """
+        refuse(saved, problems_of_sums(saved.training.get("sums")))
         self.state.restore(saved)
+        refuse(saved, problems_of_place(saved, most=self._steps_per_epoch))
         self._steps.sums = EpochSums(**saved.training["sums"])
         self._resumed = True
 
@@ -143,6 +150,7 @@ class Trainer:
         self.restore(saved)
         epoch = self.position.epoch + 1
         groups = group_batches(self._train_loader.plan(epoch), self.config.training.accumulate)
+        refuse(saved, problems_of_place(saved, most=len(groups) - 1))
         group = groups[self.position.step_in_epoch]
         self.model.train()
         return fingerprint_of(self._step(epoch, group, self._train_loader.batches(epoch, group), time.perf_counter()))

@@ -14,6 +14,7 @@ from deepdiva.engine.determinism import LEVELS
 from deepdiva.engine.device import find_device
 from deepdiva.engine.progress import Progress, RecordedProgress, SilentProgress
 from deepdiva.engine.replay import PARTS, Replay, Resumption, find_replay
+from deepdiva.engine.saved_state import check_saved
 from deepdiva.errors import UserError
 from deepdiva.experiments.components import problems_of
 from deepdiva.experiments.data_proof import DataProof
@@ -36,7 +37,8 @@ def resume(folder: RunFolder | Path | str, *, progress: Progress | None = None) 
         progress: Whoever watches; nobody by default.
 
     Raises:
-        UserError: The run is still running, is completed, or its configuration or data have changed.
+        UserError: The run is still running, is completed, its configuration or data have changed, or its newest
+            checkpoint holds something else than a state of it. The run stays as it was.
     """
     found = folder if isinstance(folder, RunFolder) else RunFolder.open(folder)
     if found.status == "completed":
@@ -48,6 +50,8 @@ def resume(folder: RunFolder | Path | str, *, progress: Progress | None = None) 
     device, before = find_device(config.device), found.record["determinism"]
     granted = determinism.apply(config.determinism, config.threads, device=device.type, granted_before=before)
     saved, passed_over = checkpoint.load_newest(found.path / "checkpoints")
+    if saved is not None:
+        check_saved(found, saved)  # before the run is changed in any way
     replay = None if saved is None else find_replay(found, saved)
     run = Run.reopen(found.path, positions=None if saved is None else saved.training["logs"])
     watcher = RecordedProgress(progress or SilentProgress(), run.print_log)

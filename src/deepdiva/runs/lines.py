@@ -87,18 +87,30 @@ def intact_size(path: Path) -> int:
 
 def cut(path: Path, size: int, storage: Storage) -> None:
     """Leave the records that were there when the log was `size` bytes long; a torn end goes too."""
-    end = 0
+    records_around(path, size)
+    if path.exists() and path.stat().st_size > size:
+        storage.truncate(path, size)
+
+
+def records_around(path: Path, size: int) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The last record of when the log was `size` bytes long, and the one after it; None where there is none.
+
+    Raises:
+        StorageError: It never was that long.
+    """
+    end, before, after = 0, None, None
     for line in _intact_lines(path):
         if end >= size:
+            after = line
             break
         end += len(line)
+        before = line
     if end != size:
         raise StorageError(
             f"{path} is not what was written: no record ends at byte {size}",
             "it was changed after the checkpoint; restore it from a copy",
         )
-    if path.exists() and path.stat().st_size > size:
-        storage.truncate(path, size)
+    return tuple(None if line is None else _record(line[9:], path) for line in (before, after))  # type: ignore[return-value]
 
 
 def _intact_lines(path: Path, within: Path | None = None) -> Iterator[bytes]:
