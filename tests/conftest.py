@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.warm import Warm
 
 from deepdiva.engine import determinism
-
-sys.path.insert(0, str(Path(__file__).parent))
-from warm import Warm
 
 # As `deepdiva` does: these variables are read when torch loads, and some test will load it.
 determinism.prepare("invariant")
@@ -98,6 +96,12 @@ def warm_programs() -> Iterator[Path]:
     warm = Warm()
     yield warm.programs
     warm.close()
+
+
+@pytest.fixture
+def warm_python(warm_programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes that this one starts are forked, as far as their environment allows it."""
+    monkeypatch.setattr(sys, "executable", str(warm_programs / "python"))
 
 
 @pytest.fixture

@@ -53,7 +53,9 @@ READ_ON_LOADING = (
     "OPENBLAS_",
 )
 READ_ON_LOADING += ("DEEPDIVA_", "PYTHON", "TORCH")
-SET_BY_LIBRARIES = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "DEEPDIVA_REEXECUTED"}
+# Set by libraries that load, or heeded by a fork too.
+NOT_COMPARED = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "DEEPDIVA_REEXECUTED"}
+NOT_COMPARED |= {"PYTHONDONTWRITEBYTECODE"}
 # The same words to a fork: nothing is imported but what talks to a socket.
 CLIENT = """#!{python} -IS
 import array, json, os, signal, socket, sys
@@ -161,6 +163,7 @@ def _become(order: dict[str, Any], streams: list[int], loaded_with: Mapping[str,
     os.environ.clear()
     os.environ.update(order["environment"])
     tempfile.tempdir = None
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     random.seed()
     code: object = 0
     try:
@@ -199,7 +202,7 @@ def _read_on_loading(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(READ_ON_LOADING) and name not in SET_BY_LIBRARIES
+        if name.startswith(READ_ON_LOADING) and name not in NOT_COMPARED
     }
 
 

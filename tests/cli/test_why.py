@@ -35,6 +35,7 @@ def test_without_a_terminal_nothing_is_executed_unless_it_was_agreed(cli: Any, t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_python")
 def test_the_step_is_repeated_and_the_cause_confirmed(cli: Any, two: tuple[str, str]) -> None:
     answer = cli("why", *two, "--yes", "--json")
     found = json.loads(answer.out)

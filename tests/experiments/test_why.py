@@ -223,6 +223,7 @@ def test_an_operation_that_does_not_repeat_itself_is_named_with_its_line() -> No
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_python")
 def test_a_changed_line_of_code_is_named_with_its_file_and_confirmed() -> None:
     a = trained({})
     text = Path("trembling.py").read_text()
@@ -240,6 +241,7 @@ def test_a_changed_line_of_code_is_named_with_its_file_and_confirmed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_python")
 def test_an_instruction_set_is_named_and_confirmed() -> None:
     values = {
         **trained({"model": {"class": "mlp", "hidden": [256, 256]}}).config(),
@@ -253,6 +255,7 @@ def test_an_instruction_set_is_named_and_confirmed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_python")
 def test_another_version_of_a_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for number, version in enumerate(("1.0", "2.0"), start=1):
         folder = Path(f"packages{number}")

@@ -18,7 +18,8 @@ import pytest
 from deepdiva.engine import determinism
 
 TRAIN = """
-import json, sys
+import gc, json, sys
+gc.disable()  # as the command line does: libraries load faster
 from deepdiva.engine import determinism
 determinism.prepare(sys.argv[1])
 from deepdiva import Config, train

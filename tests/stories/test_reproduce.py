@@ -59,6 +59,7 @@ def moved_on(run: Run, commit: Callable[..., None], digits: Path, project: Path,
     return RunFolder.open(original.path.absolute())
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_a_run_reproduces_from_elsewhere_after_everything_moved_on(
     moved_on: RunFolder, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
