@@ -52,18 +52,15 @@ def test_name_of_the_machine_is_no_part_of_the_digest(tmp_path: Path, monkeypatc
     assert capture(tmp_path, "b") == before
 
 
-def test_a_record_neither_loads_torch_nor_takes_long(tmp_path: Path) -> None:
+def test_a_record_loads_no_large_library(tmp_path: Path) -> None:
     program = (
-        "import sys, time; start = time.process_time(); from pathlib import Path\n"
+        "import sys; from pathlib import Path\n"
         "from deepdiva.runs import environment\n"
-        f"environment.capture(Path({str(tmp_path / 'e')!r}), determinism={{}}); print(time.process_time() - start);"
+        f"environment.capture(Path({str(tmp_path / 'e')!r}), determinism={{}})\n"
         "print(sorted({'torch', 'numpy', 'pydantic', 'yaml'} & sys.modules.keys()))"
     )
-    seconds, modules = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=os.environ
-    ).stdout.split("\n")[:2]
-    assert modules == "[]"
-    assert float(seconds) < 0.6  # 0.15 on a quiet machine
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=os.environ)
+    assert done.stdout.strip() == "[]"
 
 
 def test_what_torch_says_when_it_is_loaded() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -75,9 +74,3 @@ def test_a_damaged_origin_is_no_origin(tmp_path: Path) -> None:
     install(tmp_path, "x", "1", origin=[1])
     (tmp_path / "x-1.dist-info" / "RECORD").unlink()
     assert installed_packages([str(tmp_path)]) == [Package("x", "1")]
-
-
-def test_the_scan_of_packages_is_quick() -> None:
-    start = time.process_time()
-    installed_packages()
-    assert time.process_time() - start < 0.4  # 0.08 on a quiet machine

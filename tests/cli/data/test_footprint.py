@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,9 +228,10 @@ def test_a_hundred_thousand_files(root, data, monkeypatch):
     monkeypatch.setattr(proof, "scan", lambda path: Scan(path, dict(stamps), (), ()))
     manifest.save(root, {name: (f"{place:064x}", stamps[name]) for place, name in enumerate(names)}, now_ns=10**10)
     data("footprint", root)
-    began = time.process_time()
+    read: list[str] = []
+    monkeypatch.setattr(proof, "hash_files", lambda root, files, threads: (read.extend(files), ({}, []))[1])
     assert data("verify", root)[0] == 0
-    assert time.process_time() - began < 2.0
+    assert read == []
     moved = dict(stamps)
     moved["train/5/moved.png"] = moved.pop("train/4/4.png")
     monkeypatch.setattr(proof, "scan", lambda path: Scan(path, moved, (), ()))
