@@ -4,13 +4,16 @@ import json
 import os
 import shutil
 import signal
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from deepdiva import Config, train
 from deepdiva.errors import RunFailed, UserError
 from deepdiva.experiments import fresh
 from deepdiva.experiments.preparation import Preparation, Silence, Wishes
@@ -344,3 +347,76 @@ def test_a_run_without_an_answer_is_not_mistaken_for_that_of_another_reproductio
         kept = RunFolder.open(paths["own"])
         assert (kept.path / str(kept.record["directory"])).resolve() == Path.cwd()
         assert ("verdict" in kept.record) is (ending is RunFailed)
+
+
+# -- data that are known by a name, and may lie elsewhere ----------------------------------------------------------
+
+
+def put_mnist(home: Path, *, label: int = 0, test_label: int = 0) -> Path:
+    """A small MNIST below a home for data; the labels say what the last image of a split is said to be."""
+    folder = home / "deepdiva" / "mnist"
+    folder.mkdir(parents=True)
+    values = np.random.default_rng(0)
+    for name, last in (("train", label), ("t10k", test_label)):
+        images = values.integers(0, 256, (60, 28, 28), dtype=np.uint8)
+        labels = np.append(np.arange(59) % 10, last).astype(np.uint8)
+        for array, what in ((images, "images-idx3"), (labels, "labels-idx1")):
+            head = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+            (folder / f"{name}-{what}-ubyte").write_bytes(head + array.tobytes())
+    return home
+
+
+@pytest.fixture
+def on_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run on `mnist`, which lies in the user's home for data."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(put_mnist(tmp_path / "home")))
+    task = {"class": "image-classification"}
+    model = {"class": "mlp", "hidden": [8]}
+    logging = {"figures": "none", "tensorboard": False}
+    return train(
+        Config(task=task, data="mnist", model=model, epochs=1, seed=0, threads=1, batch_size=16, logging=logging)
+    )
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+def test_a_named_set_is_the_same_wherever_it_lies(
+    on_mnist: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool, allowed: bool
+):
+    if elsewhere:
+        monkeypatch.setenv("XDG_DATA_HOME", str((tmp_path / "home").rename(tmp_path / "moved")))
+    heard = Heard()
+    result = reproduce(on_mnist, Wishes(allow_changed_data=allowed), NONE, listener=heard)
+    assert result.verdict.name == "BIT-IDENTICAL"
+    assert any(line.startswith("proved the data, ") for line in heard.lines)
+    assert result.run is not None
+    assert "changed_data" not in result.run.record
+
+
+@pytest.mark.parametrize("changes", [{"label": 1}, {"test_label": 1}], ids=["train", "test"])
+@pytest.mark.parametrize("place", ["here", "elsewhere", "beside"])
+def test_a_named_set_that_has_changed_is_no_repetition(
+    on_mnist: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, changes: dict[str, int]
+):
+    if place != "beside":  # what the run read is there still, and the name leads to something else
+        shutil.rmtree(tmp_path / "home")
+    home = put_mnist(tmp_path / ("home" if place == "here" else "moved"), **changes)
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    changed = f"{'train' if 'label' in changes else 't10k'}-labels-idx1-ubyte"
+    with pytest.raises(UserError, match=f"{changed}: has changed") as caught:
+        reproduce(on_mnist, Wishes(), NONE)
+    assert caught.value.hint is not None
+    assert "--allow-changed-data" in caught.value.hint
+    assert len(list(find_runs("runs"))) == 1
+    heard = Heard()
+    result = reproduce(on_mnist, Wishes(allow_changed_data=True), NONE, listener=heard)
+    assert heard.preparation is not None
+    assert heard.preparation.data_changed
+    told = [item.what for item in heard.preparation.differences if item.kind == "data"]
+    assert told == [changed]
+    assert result.verdict.name == "INCONCLUSIVE"
+    assert "the data are not those of the original" in result.verdict.reason
+    assert result.run is not None
+    [record] = result.run.record["changed_data"]
+    assert record["files"] == [f"{changed}: has changed"]
+    assert record["against"] == f"run {on_mnist.id}"

@@ -167,7 +167,8 @@ def prove_data(
 ) -> tuple[list[Footprint], bool]:
     """Reads every file of the data and compares with what the run read; the footprints as they are now.
 
-    Data that are bundled, downloaded by name or generated are compared by the training itself, before its first step.
+    Data that are bundled or generated, or found by a name that only the task knows, are compared by the training
+    itself, before its first step.
 
     Raises:
         UserErrors: Files have changed; all are named.
@@ -199,8 +200,29 @@ def prove_data(
 
 def _place(kept: Footprint, run: RunFolder, config: Mapping[str, Any], code: Checkout) -> Path:
     """Where the data of a footprint should be now."""
+    named = _named_place(kept, run, config)
+    if named is not None:
+        return named
     source = str(config["data"]) if kept.source == run.config().get("data") else kept.source
     return Path(os.path.normpath(code.directory / source))
+
+
+def _named_place(kept: Footprint, run: RunFolder, config: Mapping[str, Any]) -> Path | None:
+    """Where a downloaded set is that the training finds by its name; None for other data, and where it is not there."""
+    name = config.get("data")
+    if not isinstance(name, str) or name != run.config().get("data") or name == kept.source:
+        return None
+    from deepdiva.data import formats
+
+    try:
+        named = formats.find(name)
+    except UserError:  # the training says what is missing
+        return None
+    found = None if named is None else formats.locate(named.dataset, named.folder)
+    # A task may call a set of its own by that name.
+    if found is None or not all((found.folder / file).exists() for file in kept.files):
+        return None
+    return found.folder
 
 
 def _check_missing(kept: Footprint, run: RunFolder, config: Mapping[str, Any], place: Path) -> None:
