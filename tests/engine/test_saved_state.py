@@ -63,7 +63,7 @@ def test_more_steps_of_an_epoch_than_there_are():
     [
         (1, 2.5, []),
         (None, "anything", []),
-        (object(), None, []),
+        pytest.param(object(), None, [], id="no plain value"),
         ({"a": 1, "b": 2}, {"a": 3, "c": "x"}, []),
         ((0.9, 0.999), [0.8, 0.9], []),
         (1, True, ["at: a number belongs there, and it is True"]),
