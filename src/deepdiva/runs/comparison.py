@@ -37,11 +37,6 @@ class Comparison:
         """Whether both are complete, and equal in weights, state, metrics, every fingerprint and prediction."""
         return self.completed and all(self.equal[name] for name in _BITS) and self.equal["predictions"] is not False
 
-    @property
-    def unequal(self) -> tuple[str, ...]:
-        """Names of what differs."""
-        return tuple(name for name, equal in self.equal.items() if equal is False)
-
 
 def compare(a: RunFolder, b: RunFolder) -> Comparison:
     """What two runs have in common; memory is bounded, however long they are.
@@ -58,11 +53,6 @@ def compare(a: RunFolder, b: RunFolder) -> Comparison:
     equal["predictions"] = _same_predictions(a, b)
     completed = a.status == b.status == "completed"
     return Comparison(completed, equal, steps)
-
-
-def same_bits(a: RunFolder, b: RunFolder) -> bool:
-    """Whether two completed runs are the same bit for bit."""
-    return compare(a, b).same_bits
 
 
 def _same_fingerprints(a: RunFolder, b: RunFolder) -> tuple[bool | None, int]:
