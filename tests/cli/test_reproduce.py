@@ -195,6 +195,7 @@ def test_nothing_that_differs_is_said_as_well():
     assert [line for line, _ in described([])] == [
         "nothing: configuration, code, data, packages, machine and arithmetic are as they were"
     ]
+    assert "data" not in next(described([], is_data_proved=False))[0]
     many = [Difference("code", f"f{number}.py", "a" * 99, None) for number in range(25)]
     lines = [line for line, _ in described(many)]
     assert len(lines) == 21

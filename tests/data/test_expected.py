@@ -132,6 +132,7 @@ def test_footprints_of_a_run(root, tmp_path):
     taken = footprint(root)
     (data / "footprint-0.json").write_text(of_contents({"points": b"1"}).to_json())
     (data / "footprint-1.json").write_text(taken.to_json())
+    assert [made.kind for made in expected.made_by_run(tmp_path / "run")] == ["contents"]
     assert expected.footprints_of_run(tmp_path / "run") == [taken], "what was made from settings proves nothing"
 
 

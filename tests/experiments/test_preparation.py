@@ -46,6 +46,7 @@ def test_everything_is_as_it_was(points: Points):
     with prepared(run, Wishes(), said.append) as preparation:
         assert [item for item in preparation.differences if not item.harmless] == []
         assert not preparation.data_changed
+        assert preparation.data_to_come == ()
         request = preparation.request
         assert (request.kind, request.parent, request.code) == (
             "reproduction",
@@ -125,6 +126,7 @@ def test_a_wrong_folder_is_refused(points: Points, tmp_path: Path):
 def test_generated_and_bundled_data_are_left_to_the_training(points: Points):
     with prepared(points("moons"), Wishes()) as preparation:
         assert not preparation.data_changed
+        assert preparation.data_to_come == ("moons",)
 
 
 def test_a_folder_that_cannot_be_written_is_not_written(points: Points, monkeypatch: pytest.MonkeyPatch):

@@ -258,15 +258,17 @@ class Watcher:
 
         self.preparation = preparation
         self.stage("what is not the same here")
-        for line, style in described(preparation.differences):
+        for line, style in described(preparation.differences, is_data_proved=not preparation.data_to_come):
             note(f"  {printable(line)}", style=style)
+        for name in preparation.data_to_come:
+            note(f"  the data, {printable(name)}: the training makes or finds them; they are compared then")
         for name in preparation.checkout.unproven:
             note(f"  {printable(name)}: too big for the copy of the code, used from where it was, not proven")
         for name, reason in preparation.checkout.missing.items():
             note(f"  {printable(name)}: is missing, for the copy of the code left it out: {printable(reason)}")
 
 
-def described(differences: Sequence[Difference]) -> Iterator[tuple[str, str]]:
+def described(differences: Sequence[Difference], *, is_data_proved: bool = True) -> Iterator[tuple[str, str]]:
     """Differences as lines with their styles: one each for what matters, one for all that cannot."""
     from deepdiva.cli.console import format_number
 
@@ -275,7 +277,8 @@ def described(differences: Sequence[Difference]) -> Iterator[tuple[str, str]]:
     others = [item for item in serious if item.kind != "numerics"]
     harmless = [item for item in differences if item.harmless]
     if not serious:
-        yield "nothing: configuration, code, data, packages, machine and arithmetic are as they were", "green"
+        data = " data," if is_data_proved else ""
+        yield f"nothing: configuration, code,{data} packages, machine and arithmetic are as they were", "green"
     width = max((len(item.what) for item in others[:_SHOWN]), default=0)
     for item in others[:_SHOWN]:
         yield f"{item.kind:<11}  {item.what:<{width}}  {_change(item)}", "yellow"

@@ -128,11 +128,20 @@ def read_footprint(file: Path) -> Footprint:
 
 def footprints_of_run(folder: Path) -> list[Footprint]:
     """The footprints that a run keeps of the files it read; none where it ended before it read any."""
+    return [footprint for footprint in _all_footprints(folder) if footprint.kind != "contents"]
+
+
+def made_by_run(folder: Path) -> list[Footprint]:
+    """The footprints that a run keeps of data that were made and not read from files."""
+    return [footprint for footprint in _all_footprints(folder) if footprint.kind == "contents"]
+
+
+def _all_footprints(folder: Path) -> list[Footprint]:
     found = []
     for file in sorted((folder / "data").glob("footprint-*.json")):
         with open_proved(folder, f"data/{file.name}") as opened:
             found.append(_parse(opened.read(), file))
-    return [footprint for footprint in found if footprint.kind != "contents"]
+    return found
 
 
 def fitting(footprints: Sequence[Footprint], path: Path | str) -> Footprint | None:

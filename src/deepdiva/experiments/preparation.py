@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from deepdiva.data import expected
 from deepdiva.data.expected import Expectation
@@ -63,12 +63,14 @@ class Preparation:
         checkout: The restored code.
         differences: All that is not the same as for the original, the most likely cause of other results first.
         data_changed: Whether data are not what they were, which the user allowed.
+        data_to_come: The names of data that cannot be read yet: the training makes or finds them.
     """
 
     request: Request
     checkout: Checkout
     differences: tuple[Difference, ...]
     data_changed: bool
+    data_to_come: tuple[str, ...] = ()
 
 
 class Listener(Protocol):
@@ -140,7 +142,7 @@ def prepared(original: RunFolder, wishes: Wishes, say: Say = lambda _: None) -> 
             if session.get("code"):
                 say(f"on {session['time'][:10]} it was resumed with other code, which is not restored: bits may differ")
         config = _config(original, wishes, code)
-        found, changed = prove_data(original, config, code, wishes, say)
+        proof = prove_data(original, config, code, wishes, say)
         request = Request(
             config=config,
             directory=str(code.directory),
@@ -155,31 +157,44 @@ def prepared(original: RunFolder, wishes: Wishes, say: Say = lambda _: None) -> 
             from deepdiva.experiments.recreation import recreate
 
             request = replace(request, python=str(recreate(original, code, say)))
-        _write_plan(planned, original, config, found)
+        _write_plan(planned, original, config, proof.found)
         (planned / "environment").mkdir()
         surroundings.survey(request, planned / "environment")
         listed = differences(original, RunFolder.open(planned))
-        yield Preparation(request, code, tuple(listed), changed)
+        yield Preparation(request, code, tuple(listed), proof.changed, proof.to_come)
 
 
-def prove_data(
-    run: RunFolder, config: Mapping[str, Any], code: Checkout, wishes: Wishes, say: Say
-) -> tuple[list[Footprint], bool]:
-    """Reads every file of the data and compares with what the run read; the footprints as they are now.
+class DataFound(NamedTuple):
+    """What was found of the data of a run.
 
-    Data that are bundled or generated, or found by a name that only the task knows, are compared by the training
-    itself, before its first step.
+    Args:
+        found: The footprints as they are now; of data to come, as they were.
+        changed: Whether they are not what they were.
+        to_come: The names of those that were not there to be read.
+    """
+
+    found: list[Footprint]
+    changed: bool
+    to_come: tuple[str, ...]
+
+
+def prove_data(run: RunFolder, config: Mapping[str, Any], code: Checkout, wishes: Wishes, say: Say) -> DataFound:
+    """Reads every file of the data and compares with what the run read.
+
+    Data that are bundled, or found by a name that only the task knows, are compared by the training itself, before its
+    first step; generated ones with the rest of what it computes.
 
     Raises:
         UserErrors: Files have changed; all are named.
         UserError: The data are not where they should be.
     """
-    found, changed = [], False
+    found, changed, to_come = [], False, [kept.source for kept in expected.made_by_run(run.path)]
     for kept in expected.footprints_of_run(run.path):
         place = _place(kept, run, config, code)
         if not place.exists():
             _check_missing(kept, run, config, place)
             found.append(kept)
+            to_come.append(kept.source)
             continue
         now, changes = expected.check(Expectation.of(kept, f"run {run.id}"), place, deep=True)
         found.append(replace(now, source=kept.source))
@@ -195,7 +210,7 @@ def prove_data(
                 "--allow-changed-data"
             )
             raise error
-    return found, changed
+    return DataFound(found, changed, tuple(to_come))
 
 
 def _place(kept: Footprint, run: RunFolder, config: Mapping[str, Any], code: Checkout) -> Path:
