@@ -276,3 +276,24 @@ def test_weights_of_another_type_are_misfits_only_where_types_are_strict(model: 
     assert len(checkpoint.misfits(model, other, strict_types=True)) == sum(
         tensor.dtype != torch.float64 for tensor in model.state_dict().values()
     )
+
+
+ABOUT = {"task": "points", "classes": ["a", "b"], "statistics": {"mean": 0.5}, "preprocessing": {}}
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        None,
+        [1],
+        *({**ABOUT, name: value} for name, value in [("task", 1), ("classes", [1]), ("classes", 3)]),
+        *({**ABOUT, name: 1} for name in ("statistics", "preprocessing")),
+        *({other: ABOUT[other] for other in ABOUT if other != name} for name in ("task", "classes", "statistics")),
+    ],
+)
+def test_what_is_said_of_a_model_is_that_or_refused(tmp_path: Path, model: nn.Module, about: Any):
+    training = {} if about is None else {"about": about}
+    with pytest.raises(checkpoint.CheckpointError, match="what"):
+        checkpoint.read_about(checkpoint.save(tmp_path / "odd", 1, model, training, Storage()))
+    sound = checkpoint.save(tmp_path / "sound", 1, model, {"about": ABOUT}, Storage())
+    assert checkpoint.read_about(sound).classes == ("a", "b")

@@ -162,10 +162,19 @@ def read_about(source: Checkpoint | Path) -> About:
     """What a checkpoint says of its model; every byte of a checkpoint given by its folder is checked.
 
     Raises:
-        CheckpointError: It is incomplete, or a file does not fit its checksum.
+        CheckpointError: It is incomplete, a file does not fit its checksum, or it says no such thing.
     """
-    about = (source if isinstance(source, Checkpoint) else load(source)).training["about"]
-    return About(about["task"], tuple(about["classes"]), about["statistics"], about.get("preprocessing", {}))
+    saved = source if isinstance(source, Checkpoint) else load(source)
+    about = saved.training.get("about")
+    if not isinstance(about, dict):
+        raise CheckpointError(f"{saved.path}: it does not say what its model is for")
+    task, classes = about.get("task"), about.get("classes")
+    statistics, preprocessing = about.get("statistics"), about.get("preprocessing", {})
+    names = classes if isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes) else None
+    is_mapped = isinstance(preprocessing, dict)
+    if names is None or not isinstance(task, str) or not isinstance(statistics, dict) or not is_mapped:
+        raise CheckpointError(f"{saved.path}: what it says of its model is no such thing")
+    return About(task, tuple(names), statistics, preprocessing)
 
 
 def steps(directory: Path) -> list[int]:
