@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -19,6 +20,8 @@ from deepdiva.engine import determinism
 
 # As `deepdiva` does: these variables are read when torch loads, and some test will load it.
 determinism.prepare("invariant")
+# With torch loaded, a collection looks at a million objects that stay; tests make little that is garbage.
+gc.set_threshold(100_000, 50, 100)
 # Fonts are looked up once for all tests, although each test has folders of its own below.
 os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / f"deepdiva-tests-matplotlib-{os.getuid()}"))
 # A deadline measures the machine, not the code; in CI a test that passes must pass again.

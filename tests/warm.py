@@ -14,6 +14,7 @@ import json
 import os
 import random
 import runpy
+import select
 import shutil
 import signal
 import socket
@@ -85,7 +86,7 @@ class Warm:
         self._folder = Path(tempfile.mkdtemp(prefix="deepdiva-tests-"))
         address = str(self._folder / "socket")
         self._server = subprocess.Popen(
-            [sys.executable, __file__, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+            [sys.executable, __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self.programs = self._folder / "bin"
         self.programs.mkdir()
@@ -98,10 +99,7 @@ class Warm:
 
     def close(self) -> None:
         """Ends the server."""
-        self._server.kill()
-        self._server.wait()
-        assert self._server.stdout is not None
-        self._server.stdout.close()
+        self._server.communicate()
         shutil.rmtree(self._folder)
 
 
@@ -116,6 +114,8 @@ def serve(address: str) -> None:
         door.listen()
         print("ready", flush=True)
         while True:
+            if sys.stdin in select.select([door, sys.stdin], [], [])[0]:
+                return  # nothing is sent: whoever started this has ended
             client, _ = door.accept()
             if os.fork() == 0:
                 door.close()

@@ -33,7 +33,7 @@ def test_a_run_without_a_step_is_killed_at_once() -> None:
     assert chaos.instants(RunFolder(Path("nowhere"), {}), 1, random.Random(0))[0].step == 0
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("warm_python")
 def test_a_training_that_is_killed_and_resumed_ends_in_the_same_bits(tmp_path: Path) -> None:
     outcome = chaos.chaos(whole(workers=2), kills=3, draw=1, folder=tmp_path / "trial")
     assert len(outcome.kills) == 3
