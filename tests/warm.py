@@ -98,7 +98,8 @@ class Warm:
         assert self._server.stdout.readline() == b"ready\n"
 
     def close(self) -> None:
-        """Ends the server."""
+        """Ends the server: it would not see the end of its input while a loader process of a test holds that open."""
+        self._server.kill()
         self._server.communicate()
         shutil.rmtree(self._folder)
 
