@@ -98,9 +98,12 @@ class Warm:
         assert self._server.stdout.readline() == b"ready\n"
 
     def close(self) -> None:
-        """Ends the server: it would not see the end of its input while a loader process of a test holds that open."""
+        """Ends the server; no end of a pipe is waited for, since whatever was forked meanwhile may hold the other."""
         self._server.kill()
-        self._server.communicate()
+        self._server.wait()
+        for pipe in (self._server.stdin, self._server.stdout):
+            assert pipe is not None
+            pipe.close()
         shutil.rmtree(self._folder)
 
 
