@@ -39,21 +39,8 @@ LIBRARIES = (
     "deepdiva.engine.trainer",
 )
 # What begins like this is read when a library, or Python itself, is loaded.
-READ_ON_LOADING = (
-    "ATEN_",
-    "CU",
-    "GLIBC_",
-    "KMP_",
-    "LD_",
-    "MALLOC_",
-    "MKL_",
-    "MPL",
-    "NPY_",
-    "OMP_",
-    "ONEDNN_",
-    "OPENBLAS_",
-)
-READ_ON_LOADING += ("DEEPDIVA_", "PYTHON", "TORCH")
+READ_ON_LOADING = ("ATEN_", "CU", "DEEPDIVA_", "GLIBC_", "KMP_", "LD_", "MALLOC_", "MKL_", "MPL", "NPY_", "OMP_")
+READ_ON_LOADING += ("ONEDNN_", "OPENBLAS_", "PYTHON", "TORCH")
 # Set by libraries that load, or heeded by a fork too.
 NOT_COMPARED = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "DEEPDIVA_REEXECUTED"}
 NOT_COMPARED |= {"PYTHONDONTWRITEBYTECODE"}
@@ -193,8 +180,8 @@ def _run(here: str, real: str, words: list[str]) -> None:
         entry()
     sys.orig_argv = [python, *words]
     option, what, *rest = words
-    sys.argv, sys.path[0] = [option, *rest], ""
     if option == "-c":
+        sys.argv, sys.path[0] = [option, *rest], ""
         exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
         return
     sys.argv, sys.path[0] = [what, *rest], str(Path.cwd())

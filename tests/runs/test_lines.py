@@ -87,14 +87,18 @@ def test_records_wait_until_the_clock_says_so(tmp_path):
     assert len(list(read_lines(path))) == 12
 
 
-def test_a_log_is_cut_to_where_it_was_synchronised(tmp_path):
-    path = tmp_path / "log"
-    log = LineLog(path)
-    places = []
+def written_one_by_one(path):
+    """All records at `path`; the size of the log before each of them, and at the end."""
+    log, places = LineLog(path), []
     for record in RECORDS:
         places.append(log.sync())
         log.append([record])
-    log.sync()
+    return [*places, log.sync()]
+
+
+def test_a_log_is_cut_to_where_it_was_synchronised(tmp_path):
+    path = tmp_path / "log"
+    places = written_one_by_one(path)
     with path.open("ab") as file:
         file.write(b"torn")
     for count in reversed(range(12)):
@@ -105,12 +109,7 @@ def test_a_log_is_cut_to_where_it_was_synchronised(tmp_path):
 
 def test_the_records_before_and_after_a_place(tmp_path):
     path = tmp_path / "log"
-    log = LineLog(path)
-    places = []
-    for record in RECORDS:
-        places.append(log.sync())
-        log.append([record])
-    end = log.sync()
+    *places, end = written_one_by_one(path)
     assert records_around(path, 0) == (None, RECORDS[0])
     assert records_around(path, places[5]) == (RECORDS[4], RECORDS[5])
     assert records_around(path, end) == (RECORDS[-1], None)

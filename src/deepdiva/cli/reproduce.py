@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepdiva.engine.interrupt import Interruption
+from deepdiva.engine.interrupt import ended_at_once
 
 if TYPE_CHECKING:
     from deepdiva.experiments.audit import Audit
@@ -109,13 +109,9 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--audit-seed", metavar="S", type=int, help="draw the same segments again (default: new ones)")
 
 
+@ended_at_once
 def reproduce(arguments: argparse.Namespace) -> int:
     """`deepdiva reproduce RUN`; the exit code says the verdict."""
-    with Interruption(at_once=True):  # what was restored is removed, whichever signal ends it
-        return _reproduce(arguments)
-
-
-def _reproduce(arguments: argparse.Namespace) -> int:
     from deepdiva.experiments.preparation import check_reproducible
     from deepdiva.runs.folder import find_run
 

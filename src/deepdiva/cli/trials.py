@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepdiva.cli.request import CONFIG, CONFIG_HELP, Request, read_request
-from deepdiva.engine.interrupt import Interruption
+from deepdiva.engine.interrupt import ended_at_once
 from deepdiva.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,13 +61,9 @@ def add_parser(subparsers: Any) -> None:
     subparsers.add_parser("chaos", help="kill a training at random, resume it, and compare bit by bit", add_help=False)
 
 
+@ended_at_once
 def chaos(words: Sequence[str]) -> int:
     """`deepdiva chaos TASK --kills N`; 0 when the training that was killed ends in the same bits, 1 otherwise."""
-    with Interruption(at_once=True):
-        return _chaos(words)
-
-
-def _chaos(words: Sequence[str]) -> int:
     request = read_request(words, CHAOS_OPTIONS)
     if "--help" in request.flags:
         return _help(_CHAOS_USAGE, CHAOS_OPTIONS)
@@ -89,13 +85,9 @@ def _chaos(words: Sequence[str]) -> int:
     return 0 if outcome.same else 1
 
 
+@ended_at_once
 def neutral(request: Request, options: Sequence[str]) -> int:
     """`deepdiva check --neutral TASK`; 0 when no way of watching the training changes a bit, 1 otherwise."""
-    with Interruption(at_once=True):
-        return _neutral(request, options)
-
-
-def _neutral(request: Request, options: Sequence[str]) -> int:
     from deepdiva.cli.console import print_json, say, styled
 
     config = _config(request, options)
@@ -123,13 +115,9 @@ def is_about_a_task(words: Sequence[str]) -> bool:
     return request.task is not None or bool(request.files)
 
 
+@ended_at_once
 def doctor(words: Sequence[str]) -> int:
     """`deepdiva doctor TASK`; 0 when all is as it should be, 1 otherwise."""
-    with Interruption(at_once=True):
-        return _doctor(words)
-
-
-def _doctor(words: Sequence[str]) -> int:
     from deepdiva.cli.console import print_json, say, styled
 
     request = read_request(words, DOCTOR_OPTIONS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from deepdiva.engine.interrupt import Interruption
+from deepdiva.engine.interrupt import ended_at_once
 
 if TYPE_CHECKING:
     from deepdiva.experiments.why import Explanation
@@ -39,13 +39,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(func=explain)
 
 
+@ended_at_once
 def explain(arguments: argparse.Namespace) -> int:
     """`deepdiva why A B`; 0 when nothing differs, 1 otherwise."""
-    with Interruption(at_once=True):  # what was restored is removed, whichever signal ends it
-        return _explain(arguments)
-
-
-def _explain(arguments: argparse.Namespace) -> int:
     from deepdiva.cli.console import print_json
     from deepdiva.engine.progress import ConsoleProgress
     from deepdiva.experiments.why import why

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """Ctrl-C, the end that every scheduler announces, and the warnings of Slurm (USR1), LSF and Grid Engine (USR2)."""
@@ -65,6 +71,17 @@ class Interruption:
             self.requested = received
         if self._at_once if is_first else received == signal.SIGINT:
             raise Interrupted(received)
+
+
+def ended_at_once(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The function, ended by the first of the signals: what it made for a time is removed, whichever it is."""
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with Interruption(at_once=True):
+            return function(*args, **kwargs)
+
+    return call
 
 
 def leave_to_parent() -> None:

@@ -32,7 +32,7 @@ CACHE_FOLDERS = frozenset(
 )
 """Variables that say where something is kept that can be made again; torch sets the first one when it loads."""
 # scikit-learn sets these when it is imported: a second run in one process would seem to have another environment.
-_SET_BY_IMPORTS = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
+_WITHOUT_EFFECT = CACHE_FOLDERS | {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
 _SECRET_VARIABLE = re.compile(r"TOKEN|KEY|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
@@ -78,7 +78,7 @@ def relevant_variables() -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if _VARIABLES.match(name) and name not in _SET_BY_IMPORTS | CACHE_FOLDERS and not _SECRET_VARIABLE.search(name)
+        if _VARIABLES.match(name) and name not in _WITHOUT_EFFECT and not _SECRET_VARIABLE.search(name)
     }
 
 
