@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import signal
 import threading
@@ -90,6 +89,8 @@ def leave_to_parent() -> None:
     The run needs its workers to end a step, and ends them itself: SIGTERM counts when the parent sent it. A worker
     whose parent was killed ends by itself, whatever it is busy with.
     """
+    import multiprocessing  # not by commands that only read, which import this module too
+
     for number in SIGNALS:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
